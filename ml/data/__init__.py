@@ -1,0 +1,1 @@
+"""Rows: the prediction log, profiles of windows, and seeded scenario streams."""

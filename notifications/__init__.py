@@ -1,0 +1,1 @@
+"""A leaf: a message in, a delivery out. Imports nothing of ours."""
