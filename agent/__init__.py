@@ -1,0 +1,1 @@
+"""Decides, remembers, asks, acts and talks."""

@@ -1,0 +1,47 @@
+"""What can go wrong in deciding and acting; the rest of the tree is in `ml.errors`.
+
+    WatchkeeperError
+    ├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
+    └── Conflict
+        ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
+        ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
+        ├── Frozen            the kill switch is on                                  (exit 1, 409)
+        └── LeaseLost         another worker has taken the execution over            (internal)
+"""
+
+from ml.errors import Conflict, DataError, InvalidInput, NotFound, SpecError, Unavailable, WatchkeeperError
+
+__all__ = [
+    "Conflict",
+    "DataError",
+    "Expired",
+    "Frozen",
+    "IllegalTransition",
+    "InvalidInput",
+    "LeaseLost",
+    "NotAllowed",
+    "NotFound",
+    "SpecError",
+    "Unavailable",
+    "WatchkeeperError",
+]
+
+
+class NotAllowed(WatchkeeperError):
+    """Policy says no to this person, now; the message says which rule and who may."""
+
+
+class IllegalTransition(Conflict):
+    """The event does not apply to the state that the record is in."""
+
+
+class Expired(Conflict):
+    """The time to decide or to execute has passed."""
+
+
+class Frozen(Conflict):
+    """The kill switch is on: no execution starts."""
+
+
+class LeaseLost(Conflict):
+    """Another worker has taken this execution over; nothing more may be written under the old lease."""

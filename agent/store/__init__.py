@@ -1,0 +1,1 @@
+"""What Watchkeeper remembers: tables, sessions, the audit chain, migrations. SQLite and PostgreSQL."""

@@ -1,0 +1,98 @@
+"""Transactions: one request or job = one `Store.write()`, committed at the edge.
+
+SQLite: a writer takes the lock at its first statement (`BEGIN IMMEDIATE`), because a read that becomes a write fails
+with BUSY_SNAPSHOT whatever the time-out. PostgreSQL: ordinary transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from agent.domain.errors import InvalidInput, Unavailable
+
+LOCK_SECONDS = 15
+
+
+class Store:
+    """The database of one workspace. Use `write()` for a transaction that changes something, `read()` otherwise."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction; commits at the end, rolls back on any error. Raises: Unavailable when the database is."""
+        with self._session(immediate=True) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read-only view; nothing is committed. Raises: Unavailable when the database is."""
+        with self._session(immediate=False) as session:
+            yield session
+
+    @contextmanager
+    def _session(self, *, immediate: bool) -> Iterator[Session]:
+        options = {"watchkeeper_immediate": immediate}
+        with Session(self.engine.execution_options(**options), expire_on_commit=False) as session:
+            try:
+                yield session
+            except OperationalError as error:
+                raise Unavailable(f"{self.describe()}: {_cause(error)}; nothing was changed, try again.") from error
+
+    def describe(self) -> str:
+        """The database by name, without its password."""
+        return f"the database {make_url(self.url).render_as_string(hide_password=True)}"
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidInput(
+            f"WATCHKEEPER_DATABASE_URL {url!r} is not a database address; "
+            "write sqlite:////path/file.db or postgresql+psycopg://user@host/name."
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    if parsed.get_backend_name() != "sqlite":
+        raise InvalidInput(f"{parsed.drivername!r} is not supported; use sqlite or postgresql+psycopg.")
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        immediate = connection.get_execution_options().get("watchkeeper_immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def as_json_time(moment: datetime | None) -> str | None:
+    """A time as ISO 8601 text, or None."""
+    return None if moment is None else moment.isoformat()
