@@ -185,11 +185,11 @@ class ModelSpec(_Part):
         if self.metric not in METRICS[self.task]:
             raise ValueError(f"metric: {self.metric!r} is not one for {self.task}; use {', '.join(METRICS[self.task])}")
         if clash := set(self.features) & {*RESERVED, self.target, self.timestamp}:
-            raise ValueError(f"features: {sorted(clash)[0]!r} is the name of a column of the log; rename the feature")
+            raise ValueError(f"features: {min(clash)!r} is the name of a column of the log; rename the feature")
         if not any(f.used for f in self.features.values()):
             raise ValueError("features: at least one must be used by the model")
         if unknown := set(self.segments) - set(self.features):
-            raise ValueError(f"segments: {sorted(unknown)[0]!r} is not among the features")
+            raise ValueError(f"segments: {min(unknown)!r} is not among the features")
         if self.window <= timedelta(0):
             raise ValueError("window: must be longer than 0")
         if not re.fullmatch(r"xgboost|sklearn:[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.trainer):

@@ -1,0 +1,111 @@
+# Everything starts here: a machine with Python 3.11 or newer and nothing else. `make` alone lists the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+UV := $(BIN)/uv
+
+# The interpreter of the virtual environment: yours (`make setup PYTHON=/usr/bin/python3.12`), else python3, else a newer one.
+PYTHON ?= python3
+CANDIDATES := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11)
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+# A progress bar for people, silence for logs.
+QUIET := $(shell [ -t 2 ] || echo --quiet)
+INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install $(QUIET)
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -q \
+	--custom-compile-command 'make lock'
+
+# Two workers, one thread each: numeric libraries would otherwise start a thread per core in every worker.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# $(call step,name,command): run it, and say how long it took.
+step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAILED after $$(($$(date +%s) - start)) s"; exit 1; }; \
+	echo "── $(1): $$(($$(date +%s) - start)) s"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo test check lint types contracts bench bench-watch bench-drift bench-incidents lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/project ## .venv with Watchkeeper in it: .venv/bin/watchkeeper works
+
+setup-dev: $(STAMPS)/dev ## the same, with the test tools
+
+demo: setup ## the whole loop on real data, on http://127.0.0.1:8000; no key, no Docker
+	@$(BIN)/watchkeeper demo
+
+test: setup-dev ## every test this machine can run; says what it skipped and why
+	@$(PYTEST)
+
+check: lint types contracts ## the only gate, the same here and in CI: lint, types, import contracts, tests
+	$(call step,tests,$(PYTEST) --durations=5)
+
+lint: setup-dev ## ruff and yamllint
+	$(call step,ruff check,$(BIN)/ruff check --quiet .)
+	$(call step,ruff format,$(BIN)/ruff format --check --quiet .)
+	$(call step,yamllint,$(BIN)/yamllint --strict docker-compose.yml .pre-commit-config.yaml .yamllint.yaml)
+
+types: setup-dev ## mypy, strict for the four packages
+	$(call step,mypy,$(BIN)/mypy)
+
+contracts: setup-dev ## who may import whom
+	$(call step,import contracts,$(BIN)/lint-imports)
+
+bench: bench-watch bench-drift bench-incidents ## all benchmarks, each a table beside its peers
+
+bench-watch: setup-dev ## one watch cycle over 100,000 rows x 20 features
+	@$(BIN)/python -m benchmarks.watch
+
+bench-drift: setup-dev ## drift verdicts: speed, memory, false alarms
+	@$(BIN)/python -m benchmarks.drift
+
+bench-incidents: setup-dev ## diagnosis: right action, harmful actions, outcome
+	@$(BIN)/python -m benchmarks.incidents
+
+lock: $(UV) ## resolve the dependencies anew and write the lock files
+	$(COMPILE) --group pyproject.toml:bootstrap -o requirements-bootstrap.lock
+	$(COMPILE) pyproject.toml --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove .venv, caches and build output (workspaces stay)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find agent ml notifications tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The steps of `make setup`; each leaves a stamp, so that a second run has nothing to do.
+
+$(BIN)/python:
+	@for candidate in $(CANDIDATES); do \
+		if $$candidate -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Watchkeeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1);" \
+			"install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 2; \
+	fi; \
+	if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+		echo "$$python has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; \
+	fi; \
+	echo "Creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
+
+$(UV): requirements-bootstrap.lock | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	@touch $@
+
+$(STAMPS)/runtime: requirements.lock $(UV)
+	@mkdir -p $(STAMPS)
+	@echo "Installing the locked packages (about 300 MB to download the first time)"
+	@$(INSTALL) --require-hashes --compile-bytecode -r requirements.lock
+	@touch $@
+
+$(STAMPS)/project: pyproject.toml $(STAMPS)/runtime
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/dev: requirements-dev.lock $(STAMPS)/project
+	@echo "Installing the test tools"
+	@$(INSTALL) --require-hashes --compile-bytecode -r requirements-dev.lock
+	@touch $@
