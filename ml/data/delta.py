@@ -1,0 +1,169 @@
+"""One Delta table: made when first needed, appended to under compare-and-set, opened at any version.
+
+Every append names the same application transaction, so that of two appends which saw the same version one fails
+and looks again: what it decided on the rows that it saw (which ids are new) stays true when it lands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.errors import DataError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+ATTEMPTS = 60
+_SERIAL = "watchkeeper.append"
+
+
+def is_local(uri: str) -> bool:
+    return "://" not in uri or uri.startswith("file://")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a table is, and how to reach it (`options` are the object store's)."""
+
+    uri: str
+    options: dict[str, str] | None = None
+
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The table at a version, the newest by default; None where nothing was ever written.
+
+        Raises: NotFound for a version that is not there (any more); Unavailable.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return DeltaTable(self.uri, version=version, storage_options=self.options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            if version is not None and not isinstance(error, OSError):
+                raise NotFound(f"{self.uri}: there is no version {version} (any more); pin a newer one.") from None
+            raise unavailable(self.uri, error) from None
+
+    def create(self, schema: pa.Schema) -> DeltaTable:
+        """The table, made with this schema (version 0, no rows) if there is none. Raises: Unavailable."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        opened = self.open()
+        if opened is not None:
+            return opened
+        try:
+            if is_local(self.uri):
+                Path(self.uri.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                self.uri,
+                schema,
+                mode="ignore",
+                storage_options=self.options,
+                configuration={"delta.setTransactionRetentionDuration": "interval 30 days"},
+            )
+        except (DeltaError, OSError) as error:
+            opened = self.open()  # somebody else made it in between
+            if opened is None:
+                raise unavailable(self.uri, error) from None
+        opened = self.open()
+        if opened is None:
+            raise Unavailable(f"{self.uri}: the table vanished while it was made; try again.")
+        return opened
+
+    def append(
+        self, schema: pa.Schema, batch_id: str, new_rows: Callable[[DeltaTable], pa.Table | None]
+    ) -> tuple[int, bool]:
+        """Append what `new_rows` makes of the table as it is; again if another append came first.
+
+        A batch id that has landed before appends nothing. Returns the version that holds the rows, and whether
+        this call wrote. Raises: Unavailable; DataError where a column's type is not the table's.
+        """
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+
+        table = self.create(schema)
+        for attempt in range(ATTEMPTS):
+            if table.transaction_version(f"batch:{batch_id}") is not None:
+                return table.version(), False
+            rows = new_rows(table)
+            if rows is None or rows.num_rows == 0:
+                return table.version(), False
+            landed = [Transaction(_SERIAL, table.version() + 1), Transaction(f"batch:{batch_id}", 1)]
+            try:
+                write_deltalake(
+                    table,
+                    rows,
+                    mode="append",
+                    schema_mode="merge",
+                    commit_properties=CommitProperties(app_transactions=landed),
+                )
+                return table.version(), True
+            except CommitFailedError:
+                time.sleep(min(0.01 * 2**attempt, 0.25))
+                table = self.create(schema)
+            except SchemaMismatchError as error:
+                raise DataError(f"{self.uri}: a column changed its type ({_reason(error)}); rename it.") from None
+            except (DeltaError, OSError) as error:
+                if "type" in str(error) and "merge" in str(error).lower():
+                    raise DataError(f"{self.uri}: a column changed its type ({_reason(error)}); rename it.") from None
+                raise unavailable(self.uri, error) from None
+        raise Unavailable(f"{self.uri}: {ATTEMPTS} other writers came first; try again.")
+
+
+def unavailable(uri: str, error: Exception) -> Unavailable:
+    return Unavailable(
+        f"The prediction log at {uri} cannot be reached ({_reason(error)}); check LOG_URI and its rights."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+
+
+def files_between(table: DeltaTable, column: str, low: Any, high: Any) -> list[str]:
+    """The table's files that may hold rows with `low <= column < high`, by the statistics in the Delta log."""
+    import pyarrow as pa
+
+    files = table.file_uris()
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names = set(actions.column_names)
+    if f"min.{column}" not in names or f"max.{column}" not in names:
+        return files
+    by_name = {file.rsplit("/", 1)[-1]: file for file in files}
+    kept = []
+    for path, least, most in zip(
+        actions["path"].to_pylist(),
+        actions[f"min.{column}"].to_pylist(),
+        actions[f"max.{column}"].to_pylist(),
+        strict=True,
+    ):
+        if (least is not None and high is not None and least >= high) or (
+            most is not None and low is not None and most < low
+        ):
+            continue
+        kept.append(by_name[path.rsplit("/", 1)[-1]])
+    return kept
+
+
+def view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, files: list[str] | None = None) -> bool:
+    """Make the table a view in DuckDB: its Parquet files where they are local, else through the object store's reader.
+
+    Returns whether there is any file; without one there is no view.
+    """
+    files = table.file_uris() if files is None else files
+    if not files:
+        return False
+    if is_local(table.table_uri):
+        listed = ", ".join("'" + file.removeprefix("file://").replace("'", "''") + "'" for file in files)
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM read_parquet([{listed}], union_by_name = true)")
+    else:
+        connection.register(name, table.to_pyarrow_dataset())
+    return True
