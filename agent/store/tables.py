@@ -121,6 +121,17 @@ class MonitorRun(Base):
     state: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
+class StoredProfile(Base):
+    """The profile of one window, kept so that later windows are ranked against healthy ones; stored windows do not overlap."""
+
+    __tablename__ = "profile"
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"), primary_key=True)
+    bins: Mapped[str] = mapped_column(primary_key=True)
+    window_end: Mapped[datetime] = mapped_column(primary_key=True)
+    window_start: Mapped[datetime]
+    document: Mapped[dict[str, Any]]
+
+
 class MeasurementRow(Base):
     """One number of one run."""
 

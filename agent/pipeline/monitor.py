@@ -1,0 +1,143 @@
+"""Look at one model's recent window: data quality, drift, performance, and an estimate before labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.pipeline.reference import Reference, reference_of
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.tables import MeasurementRow, MonitorRun, StoredProfile
+from ml.results import Measurement, Window
+from ml.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from ml.data.profiles import Profile
+
+KEPT_PROFILES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw."""
+
+    run: MonitorRun
+    measurements: list[Measurement]
+
+
+def look(services: Services, session: Session, spec: ModelSpec, at: datetime) -> Look | None:
+    """Measure the window that ends at `at`; None when this look was made before (each look happens once).
+
+    `recent` is judged without labels. `mature` is one window long too, but ends a label delay earlier, so that its
+    labels have had time to arrive.
+    """
+    recent = Window.before(at, spec.window)
+    mature = Window.before(at - spec.label_delay, spec.window)
+    if session.scalar(select(MonitorRun.id).where(MonitorRun.model == spec.name, MonitorRun.window_end == recent.end)):
+        return None
+    started = time.perf_counter()
+    champion = services.registry.champion(spec.name)
+    version = champion.version if champion else None
+    frame = services.log.read(spec, Window(mature.start, recent.end), as_of=at)
+    reference = reference_of(services, session, spec, version, at)
+    measurements = measure(services, session, spec, reference, frame, recent=recent, mature=mature, at=at)
+    run = MonitorRun(
+        model=spec.name,
+        window_start=recent.start,
+        window_end=recent.end,
+        rows=int((frame["timestamp"] >= recent.start).sum()),
+        champion=version,
+        seconds=time.perf_counter() - started,
+    )
+    session.add(run)
+    session.flush()
+    session.add_all(_row(run, m) for m in measurements)
+    return Look(run, measurements)
+
+
+def measure(
+    services: Services,
+    session: Session,
+    spec: ModelSpec,
+    reference: Reference,
+    frame: Any,
+    *,
+    recent: Window,
+    mature: Window,
+    at: datetime,
+) -> list[Measurement]:
+    """Every measurement of one look, each `no_data` where its rows are missing."""
+    from ml.data.profiles import bins_of, profile
+    from ml.monitors.drift import drift
+    from ml.monitors.performance import performance
+    from ml.monitors.quality import quality
+
+    bins = bins_of(spec, reference.frame)
+    before = profile(reference.frame, bins)
+    now = profile(frame[frame["timestamp"] >= recent.start], bins)
+    history = _history(session, spec, now, recent)
+    labelled = frame[frame["timestamp"] < mature.end]
+    found = [
+        *quality(spec, before, now, window=recent, history=history, as_of=at),
+        *drift(spec, before, now, window=recent, history=history),
+        *performance(spec, labelled, window=mature, reference=reference.frame, as_of=at),
+    ]
+    _keep(session, spec, now, recent)
+    return found
+
+
+def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> Sequence[Profile]:
+    """Profiles of earlier windows in the same bins, without those that touch an incident or an unfit window."""
+    from ml.data.profiles import Profile
+
+    rows = session.scalars(
+        select(StoredProfile)
+        .where(StoredProfile.model == spec.name, StoredProfile.bins == now.bins.id, StoredProfile.window_end <= recent.start)
+        .order_by(StoredProfile.window_end.desc())
+        .limit(KEPT_PROFILES)
+    ).all()
+    unhealthy = [*queries.incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
+    healthy = [row for row in rows if not any(Window(row.window_start, row.window_end).overlaps(w) for w in unhealthy)]
+    return [Profile.from_json(row.document, now.bins) for row in healthy]
+
+
+def _keep(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> None:
+    """Store this window's profile when it does not overlap the one stored last."""
+    last = session.scalar(
+        select(StoredProfile.window_end)
+        .where(StoredProfile.model == spec.name, StoredProfile.bins == now.bins.id)
+        .order_by(StoredProfile.window_end.desc())
+        .limit(1)
+    )
+    if now.n and (last is None or last <= recent.start):
+        session.add(
+            StoredProfile(model=spec.name, bins=now.bins.id, window_start=recent.start, window_end=recent.end, document=now.to_json())
+        )
+
+
+def _row(run: MonitorRun, m: Measurement) -> MeasurementRow:
+    return MeasurementRow(
+        run_id=run.id,
+        model=run.model,
+        monitor=m.monitor,
+        feature=m.feature,
+        segment=m.segment,
+        window_start=m.window.start,
+        window_end=m.window.end,
+        value=m.value,
+        low=m.interval.low if m.interval else None,
+        high=m.interval.high if m.interval else None,
+        n=m.n,
+        unit=m.unit,
+        threshold=m.threshold,
+        status=m.status,
+        detail=m.detail,
+        facts=dict(m.facts),
+    )

@@ -1,0 +1,158 @@
+"""Turn a diagnosis into one proposal with exact parameters, or record why none is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.domain.incident import IncidentEvent
+from agent.pipeline.services import Services
+from agent.store import audit, queries
+from agent.store.changes import move_incident, promise
+from agent.store.tables import Diagnosis, Incident, Proposal
+from ml.results import Window
+from ml.spec import ModelSpec
+from tools import actions
+from tools.actions import CHARACTER, Action, ActionKind
+
+ACTOR = "watchkeeper"
+QUIET = (ActionKind.NO_ACTION, ActionKind.WAIT_FOR_LABELS)
+"""Kinds that ask nobody anything: they are recorded with the incident."""
+
+
+def propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> Proposal | None:
+    """The proposal that follows from the latest diagnosis, or None where nothing is to be done now.
+
+    Nothing is proposed while another proposal of the model is live, or within the cooldown after one ended.
+    """
+    diagnosis = queries.latest_diagnosis(session, incident.id)
+    if diagnosis is None:
+        return None
+    kind = ActionKind(diagnosis.action)
+    if kind is ActionKind.NO_ACTION:
+        why = diagnosis.document["action"]["why"]
+        move_incident(session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason=f"No action: {why}")
+        return None
+    if kind in QUIET or queries.live_proposal(session, spec.name) is not None:
+        return None
+    last = queries.last_ended(session, spec.name)
+    if last is not None and at < last + services.policy().cooldown:
+        return None
+    action = _action(services, session, spec, diagnosis)
+    return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
+
+
+def file_proposal(
+    services: Services,
+    session: Session,
+    spec: ModelSpec,
+    action: Action,
+    diagnosis: Diagnosis | None,
+    incident: Incident | None,
+    *,
+    at: datetime,
+    requested_by: str,
+    why: str = "",
+    trial: Mapping[str, Any] | None = None,
+) -> Proposal:
+    """Put one action in the queue. Risk comes from the table, never from who proposes."""
+    policy = services.policy()
+    document = diagnosis.document if diagnosis else {}
+    proposal = Proposal(
+        model=spec.name,
+        incident_id=incident.id if incident else None,
+        diagnosis_id=diagnosis.id if diagnosis else None,
+        kind=action.kind,
+        action=action.model_dump(mode="json"),
+        digest=actions.digest(action),
+        risk=CHARACTER[action.kind].risk,
+        why=why or document.get("action", {}).get("why", ""),
+        trial=dict(trial) if trial is not None else trial_of(document, action.kind),
+        requested_by=requested_by,
+        state="pending",
+        created_at=at,
+        approve_by=at + policy.approval_expiry,
+    )
+    session.add(proposal)
+    session.flush()
+    audit.append(
+        session,
+        at=at,
+        actor=requested_by,
+        event="proposal pending",
+        subject=proposal.id,
+        data={"digest": proposal.digest, "action": proposal.action, "risk": proposal.risk},
+    )
+    if incident is not None:
+        move_incident(session, incident, IncidentEvent.PROPOSE, at=at, actor=ACTOR, reason=f"{action.kind} proposed")
+    promise(
+        session,
+        key=f"proposal:{proposal.id}",
+        recipient=spec.owner or "approvers",
+        title=f"{spec.name}: {action.kind} waits for approval",
+        body=f"{proposal.why}\nDecide: watchkeeper approve {proposal.id}, or reject {proposal.id} --reason …",
+        subject=proposal.id,
+        at=at,
+    )
+    return proposal
+
+
+def trial_of(document: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+    """The trial of one kind of action, from a diagnosis document."""
+    return next((trial for trial in document.get("trials", []) if trial.get("action") == kind), None)
+
+
+def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Diagnosis) -> Action:
+    """The typed action with every parameter pinned: versions as they are now, data as it is now."""
+    given: Mapping[str, Any] = diagnosis.document["action"]["parameters"]
+    kind = ActionKind(diagnosis.action)
+    champion = services.registry.champion(spec.name)
+    version = champion.version if champion else ""
+    window = Window.before(diagnosis.window_end, max(spec.training.window, diagnosis.window_end - diagnosis.window_start))
+    pinned = {
+        "expected_version": version,
+        "data_version": str(services.log.version(spec.name)),
+        "window_start": window.start,
+        "window_end": window.end,
+    }
+    if kind is ActionKind.RETRAIN:
+        return actions.Retrain(model=spec.name, **pinned)
+    if kind is ActionKind.RECALIBRATE:
+        return actions.Recalibrate(model=spec.name, **pinned)
+    if kind in (ActionKind.ROLLBACK, ActionKind.PROMOTE):
+        chosen = actions.Rollback if kind is ActionKind.ROLLBACK else actions.Promote
+        return chosen(model=spec.name, expected_version=version, to_version=str(given["to_version"]))
+    if kind is ActionKind.REFRESH_REFERENCE:
+        return actions.RefreshReference(
+            model=spec.name, window_start=diagnosis.window_start, window_end=diagnosis.window_end
+        )
+    cause = diagnosis.document["causes"][0]
+    return actions.FixData(
+        model=spec.name,
+        features=tuple(given.get("features") or cause["features"]),
+        repair=str(given.get("repair") or diagnosis.document["action"]["why"]),
+        onset=diagnosis.onset or diagnosis.window_start,
+        window_end=diagnosis.window_end,
+        notify=spec.owner_of_data,
+    )
+
+
+def supersede_if_changed(services: Services, session: Session, proposal: Proposal) -> str | None:
+    """Why a proposal no longer fits the world, or None while it does."""
+    expected = proposal.action.get("expected_version")
+    if expected is None:
+        return None
+    champion = services.registry.champion(proposal.model)
+    current = champion.version if champion else ""
+    if current != expected:
+        return f"the champion is version {current or 'none'} now, not {expected or 'none'} as when this was proposed"
+    return None
+
+
+def waiting(session: Session) -> list[Proposal]:
+    """The queue: proposals that wait for a decision, the one that expires first on top."""
+    return list(session.scalars(select(Proposal).where(Proposal.state == "pending").order_by(Proposal.approve_by)))

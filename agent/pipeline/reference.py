@@ -1,0 +1,73 @@
+"""What a model is compared with: its reference, and its own healthy past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.tables import Deployment, Model
+from ml.results import Window
+from ml.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORY_WINDOWS = 12
+REFERENCE_ROWS = 300
+"""Rows of the log's beginning that stand in for a reference where there is neither a hold-out nor a chosen window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Rows known to be healthy, and where they come from."""
+
+    frame: pd.DataFrame
+    source: str
+
+
+def reference_of(services: Services, session: Session, spec: ModelSpec, champion: str | None, before: datetime) -> Reference:
+    """The rows a model is compared with: the chosen window, else the champion's hold-out, else the log's beginning.
+
+    The frame is empty when the log has nothing before `before`.
+    """
+    row = session.get(Model, spec.name)
+    if row is not None and row.reference_start is not None and row.reference_end is not None:
+        window = Window(row.reference_start, row.reference_end)
+        return Reference(services.log.read(spec, window, as_of=before), f"log, {window}")
+    if champion is not None:
+        held_out = services.registry.reference(spec.name, champion)
+        if held_out is not None:
+            return Reference(held_out, f"hold-out of version {champion}")
+    return _beginning(services, spec, before)
+
+
+def _beginning(services: Services, spec: ModelSpec, before: datetime) -> Reference:
+    """The first windows of the log, as many as it takes to have enough rows, at most half of what there is."""
+    span = services.log.span(spec)
+    empty = Window.before(before, spec.window)
+    if span is None or span.start >= before:
+        return Reference(services.log.read(spec, empty, as_of=before).iloc[0:0], "empty log")
+    latest = span.start + (min(span.end, before) - span.start) / 2
+    end, frame = span.start, None
+    while frame is None or (len(frame) < REFERENCE_ROWS and end < latest):
+        end = max(min(end + spec.window, latest), span.start + timedelta(seconds=1))
+        frame = services.log.read(spec, Window(span.start, end), as_of=before)
+    return Reference(frame, f"log, {Window(span.start, end)}")
+
+
+def healthy_history(services: Services, session: Session, spec: ModelSpec, before: datetime) -> pd.DataFrame:
+    """The rows of the last windows before `before` under the present champion, without incidents and unfit windows."""
+    start = before - HISTORY_WINDOWS * spec.window
+    deployed = session.query(Deployment.at).filter(Deployment.model == spec.name, Deployment.at < before).order_by(Deployment.at.desc()).first()
+    if deployed is not None:
+        start = max(start, deployed[0])
+    start = min(start, before - timedelta(seconds=1))
+    frame = services.log.read(spec, Window(start, before), as_of=before)
+    for window in (*queries.incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)):
+        frame = frame[(frame["timestamp"] < window.start) | (frame["timestamp"] >= window.end)]
+    return frame

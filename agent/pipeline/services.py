@@ -1,0 +1,36 @@
+"""What every step works with. Built once, by `agent.bootstrap`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from agent.domain.policy import Policy
+from agent.store.session import Store
+from agent.store.tables import Control
+from ml.data.prediction_log import PredictionLog
+from ml.models.registry import Registry
+from notifications.message import Channel
+
+
+@dataclass(frozen=True)
+class Services:
+    """The workspace's parts. `wall` is the real clock (leases, time-outs); `now` may be a replayed one."""
+
+    home: Path
+    store: Store
+    log: PredictionLog
+    registry: Registry
+    policy: Callable[[], Policy]
+    channel: Channel
+    wall: Callable[[], datetime]
+
+    def now(self) -> datetime:
+        """The time that the watch lives in: the replayed clock where the workspace has one, else the real one."""
+        with self.store.read() as session:
+            replayed = session.scalar(select(Control.replayed_now).where(Control.id == 1))
+        return replayed or self.wall()

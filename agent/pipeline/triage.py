@@ -1,0 +1,97 @@
+"""From measurements to alerts, and from alerts to the one incident of a model that they belong to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.domain.alerting import fingerprint, judge, worst
+from agent.pipeline.monitor import Look
+from agent.store import audit, queries
+from agent.store.tables import Alert, Incident, MeasurementRow
+from ml.results import Measurement, Status
+from ml.spec import ModelSpec
+
+ACTOR = "watch"
+
+
+def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incident | None:
+    """Raise, refresh and clear alerts; the unresolved incident of the model, if there is one afterwards.
+
+    An alert that fired before and was called harmless stays attached to that incident: it does not open a new one
+    until it has cleared, or has become graver.
+    """
+    firing = {alert.fingerprint: alert for alert in queries.firing_alerts(session, spec.name)}
+    incident = queries.unresolved_incident(session, spec.name)
+    for measurement in look.measurements:
+        key = fingerprint(spec.name, measurement)
+        verdict = judge(spec, measurement, _breaches_before(session, spec, look, measurement))
+        alert = firing.get(key)
+        if verdict.outcome == "clear" and alert is not None:
+            alert.cleared_at = at
+        elif verdict.outcome == "raise":
+            if alert is None:
+                incident = incident or _open(session, spec, measurement, verdict.severity, at)
+                session.add(
+                    Alert(
+                        model=spec.name,
+                        incident_id=incident.id,
+                        fingerprint=key,
+                        severity=verdict.severity,
+                        monitor=measurement.monitor,
+                        feature=measurement.feature,
+                        detail=measurement.detail,
+                        first_seen=at,
+                        last_seen=at,
+                    )
+                )
+                incident.severity = worst([incident.severity, verdict.severity])
+            else:
+                alert.last_seen, alert.looks, alert.detail = at, alert.looks + 1, measurement.detail
+                if incident is not None and alert.incident_id != incident.id:
+                    alert.incident_id = incident.id
+    session.flush()
+    return incident
+
+
+def _open(session: Session, spec: ModelSpec, measurement: Measurement, severity: str, at: datetime) -> Incident:
+    incident = Incident(
+        model=spec.name, state="open", severity=severity, title=measurement.detail or measurement.monitor, opened_at=at
+    )
+    session.add(incident)
+    session.flush()
+    audit.append(
+        session,
+        at=at,
+        actor=ACTOR,
+        event="incident open",
+        subject=incident.id,
+        data={"model": spec.name, "monitor": measurement.monitor, "feature": measurement.feature, "detail": measurement.detail},
+    )
+    return incident
+
+
+def _breaches_before(session: Session, spec: ModelSpec, look: Look, measurement: Measurement) -> int:
+    """How many looks directly before this one breached the same measurement."""
+    rule = getattr(spec.alerts, measurement.family, None)
+    if rule is None or rule.hysteresis == 1:
+        return 0
+    statuses = session.scalars(
+        select(MeasurementRow.status)
+        .where(
+            MeasurementRow.model == spec.name,
+            MeasurementRow.monitor == measurement.monitor,
+            MeasurementRow.feature.is_(None) if measurement.feature is None else MeasurementRow.feature == measurement.feature,
+            MeasurementRow.window_end < measurement.window.end,
+        )
+        .order_by(MeasurementRow.window_end.desc())
+        .limit(rule.hysteresis)
+    ).all()
+    count = 0
+    for status in statuses:
+        if status != Status.BREACH:
+            break
+        count += 1
+    return count

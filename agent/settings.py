@@ -1,0 +1,85 @@
+"""The only reader of the environment: settings from `WATCHKEEPER_*` variables, else `watchkeeper.yaml`, else a default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.domain.errors import InvalidInput
+
+FILE = "watchkeeper.yaml"
+PREFIX = "WATCHKEEPER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are. `home` is the workspace; addresses default to files in it."""
+
+    home: Path
+    database_url: str
+    mlflow_uri: str
+    log_uri: str
+    bind: str = "127.0.0.1:8000"
+    public_url: str = "http://127.0.0.1:8000"
+
+    @property
+    def policy_file(self) -> Path:
+        return self.home / "approvals.yaml"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+
+KNOWN = ("home", "database_url", "mlflow_uri", "log_uri", "bind", "public_url")
+
+
+def find_home(start: Path) -> Path | None:
+    """The nearest folder from `start` upwards that holds a `watchkeeper.yaml`."""
+    return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, home: Path | None = None, cwd: Path | None = None) -> Settings:
+    """The settings of a workspace: `home`, else WATCHKEEPER_HOME, else the nearest folder upwards with a workspace.
+
+    Raises: InvalidInput when there is no workspace, or `watchkeeper.yaml` has an unknown key.
+    """
+    environ = os.environ if environ is None else environ
+    given = home or (Path(environ[PREFIX + "HOME"]) if environ.get(PREFIX + "HOME") else None)
+    folder = given or find_home(cwd or Path.cwd())
+    if folder is None:
+        raise InvalidInput(
+            "There is no workspace here (no watchkeeper.yaml in this folder or above it); "
+            "run `watchkeeper init DIR` and work inside it, or set WATCHKEEPER_HOME."
+        )
+    folder = folder.expanduser().resolve()
+    if not (folder / FILE).is_file():
+        raise InvalidInput(f"{folder} is not a workspace: it has no {FILE}; run `watchkeeper init {folder}`.")
+    values = _from_file(folder / FILE)
+    for key in KNOWN:
+        if found := environ.get(PREFIX + key.upper()):
+            values[key] = found
+    return Settings(
+        home=folder,
+        database_url=values.get("database_url") or f"sqlite:///{folder / 'watchkeeper.db'}",
+        mlflow_uri=values.get("mlflow_uri") or f"sqlite:///{folder / 'mlflow.db'}",
+        log_uri=values.get("log_uri") or str(folder / "log"),
+        bind=values.get("bind", "127.0.0.1:8000"),
+        public_url=values.get("public_url", f"http://{values.get('bind', '127.0.0.1:8000')}"),
+    )
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{path}: cannot be read as YAML ({error}).") from None
+    if not isinstance(data, dict):
+        raise InvalidInput(f"{path}: must be a mapping of settings, such as `database_url: …`.")
+    if unknown := sorted(set(data) - set(KNOWN)):
+        raise InvalidInput(f"{path}: unknown setting {unknown[0]!r}; known settings are {', '.join(KNOWN)}.")
+    return {key: str(value) for key, value in data.items() if value is not None}

@@ -1,0 +1,103 @@
+"""Reading the records: what steps and doors ask more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from agent.domain.errors import InvalidInput, NotFound
+from agent.domain.incident import IncidentState
+from agent.domain.proposal import LIVE
+from agent.store.tables import Alert, Control, Deployment, Diagnosis, Incident, Model, MonitorRun, Proposal, UnfitWindow
+from ml.results import Window
+from ml.spec import ModelSpec, parse_spec
+
+Row = TypeVar("Row", Incident, Proposal, Diagnosis)
+
+
+def specs(session: Session) -> dict[str, ModelSpec]:
+    """Every model's spec, by name."""
+    return {row.name: parse_spec(row.spec, source=row.name) for row in session.scalars(select(Model).order_by(Model.name))}
+
+
+def spec_of(session: Session, model: str) -> ModelSpec:
+    """One model's spec. Raises: NotFound naming the models that there are."""
+    row = session.get(Model, model)
+    if row is None:
+        names = session.scalars(select(Model.name).order_by(Model.name)).all()
+        known = f"the models are {', '.join(names)}" if names else "there is no model yet; add one with `watchkeeper model add SPEC.yaml`"
+        raise NotFound(f"There is no model {model!r}; {known}.")
+    return parse_spec(row.spec, source=model)
+
+
+def by_id(session: Session, table: type[Row], wanted: str) -> Row:
+    """A record by its id or the start of it. Raises: NotFound, or InvalidInput when several match."""
+    name = table.__tablename__
+    found = session.scalars(select(table).where(table.id.startswith(wanted, autoescape=True)).limit(3)).all()
+    exact = [row for row in found if row.id == wanted]
+    if exact:
+        return exact[0]
+    if not wanted or not found:
+        raise NotFound(f"There is no {name} {wanted!r}; `watchkeeper {name} list` shows them.")
+    if len(found) > 1:
+        raise InvalidInput(f"Several {name}s start with {wanted!r}: {', '.join(row.id for row in found)}; write more of the id.")
+    return found[0]
+
+
+def unresolved_incident(session: Session, model: str) -> Incident | None:
+    return session.scalar(select(Incident).where(Incident.model == model, Incident.state != IncidentState.RESOLVED))
+
+
+def live_proposal(session: Session, model: str) -> Proposal | None:
+    return session.scalar(select(Proposal).where(Proposal.model == model, Proposal.state.in_(LIVE)))
+
+
+def latest_diagnosis(session: Session, incident_id: str) -> Diagnosis | None:
+    return session.scalar(select(Diagnosis).where(Diagnosis.incident_id == incident_id).order_by(Diagnosis.at.desc()).limit(1))
+
+
+def firing_alerts(session: Session, model: str) -> Sequence[Alert]:
+    return session.scalars(select(Alert).where(Alert.model == model, Alert.cleared_at.is_(None))).all()
+
+
+def deployments(session: Session, model: str) -> list[dict[str, Any]]:
+    """The ledger in order of time: `timestamp, version, kind, note`."""
+    rows = session.scalars(select(Deployment).where(Deployment.model == model).order_by(Deployment.at, Deployment.id))
+    return [{"timestamp": row.at, "version": row.version, "kind": row.kind, "note": row.note} for row in rows]
+
+
+def unfit_windows(session: Session, model: str) -> list[Window]:
+    rows = session.scalars(select(UnfitWindow).where(UnfitWindow.model == model).order_by(UnfitWindow.start))
+    return [Window(row.start, row.end) for row in rows]
+
+
+def incident_windows(session: Session, model: str) -> list[Window]:
+    """Spans of event time that some incident of this model calls harmed: from onset (or diagnosis window) to its end."""
+    query: Select[Any] = (
+        select(Incident.resolved_at, func.min(Diagnosis.onset), func.min(Diagnosis.window_start), func.max(Diagnosis.window_end))
+        .join(Diagnosis, Diagnosis.incident_id == Incident.id)
+        .where(Incident.model == model, Diagnosis.verdict == "incident")
+        .group_by(Incident.id, Incident.resolved_at)
+    )
+    return [
+        Window(onset or start, max(resolved or end, end)) for resolved, onset, start, end in session.execute(query)
+    ]
+
+
+def latest_run(session: Session, model: str) -> MonitorRun | None:
+    return session.scalar(select(MonitorRun).where(MonitorRun.model == model).order_by(MonitorRun.window_end.desc()).limit(1))
+
+
+def control(session: Session) -> Control:
+    row = session.get(Control, 1)
+    assert row is not None, "the first migration writes this row"
+    return row
+
+
+def last_ended(session: Session, model: str) -> datetime | None:
+    """When the latest proposal of a model ended (for its cooldown)."""
+    return session.scalar(select(func.max(Proposal.ended_at)).where(Proposal.model == model))
