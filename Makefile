@@ -32,8 +32,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/project ## .venv with Watchkeeper in it: .venv/bin/watchkeeper works
+	@:
 
 setup-dev: $(STAMPS)/dev ## the same, with the test tools
+	@:
 
 demo: setup ## the whole loop on real data, on http://127.0.0.1:8000; no key, no Docker
 	@$(BIN)/watchkeeper demo
@@ -97,7 +99,7 @@ $(UV): requirements-bootstrap.lock | $(BIN)/python
 
 $(STAMPS)/runtime: requirements.lock $(UV)
 	@mkdir -p $(STAMPS)
-	@echo "Installing the locked packages (about 300 MB to download the first time)"
+	@echo "Installing the locked packages (the first time they are downloaded: minutes on a slow line)"
 	@$(INSTALL) --require-hashes --compile-bytecode -r requirements.lock
 	@touch $@
 
