@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent
-from agent.pipeline.reference import healthy_history, reference_of
+from agent.pipeline.reference import healthy_history, reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.changes import move_incident
@@ -36,7 +36,7 @@ def diagnose(services: Services, session: Session, spec: ModelSpec, incident: In
     finding = ml.diagnosis.diagnose(
         spec,
         reference_of(services, session, spec, version, at).frame,
-        services.log.read(spec, window, as_of=at),
+        without_harmed(session, spec, services.log.read(spec, window, as_of=at)),
         history=healthy_history(services, session, spec, window.start),
         deployments=pd.DataFrame(
             queries.deployments(session, spec.name), columns=["timestamp", "version", "kind", "note"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.pipeline.reference import Reference, reference_of
+from agent.pipeline.reference import Reference, reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import MeasurementRow, MonitorRun, StoredProfile
@@ -45,9 +45,9 @@ def look(services: Services, session: Session, spec: ModelSpec, at: datetime) ->
     started = time.perf_counter()
     champion = services.registry.champion(spec.name)
     version = champion.version if champion else None
-    frame = services.log.read(spec, Window(mature.start, recent.end), as_of=at)
+    frame = without_harmed(session, spec, services.log.read(spec, Window(mature.start, recent.end), as_of=at))
     reference = reference_of(services, session, spec, version, at)
-    measurements = measure(services, session, spec, reference, frame, recent=recent, mature=mature, at=at)
+    measurements = measure(session, spec, reference, frame, recent=recent, mature=mature, at=at)
     run = MonitorRun(
         model=spec.name,
         window_start=recent.start,
@@ -63,7 +63,6 @@ def look(services: Services, session: Session, spec: ModelSpec, at: datetime) ->
 
 
 def measure(
-    services: Services,
     session: Session,
     spec: ModelSpec,
     reference: Reference,
@@ -103,7 +102,7 @@ def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) ->
         .order_by(StoredProfile.window_end.desc())
         .limit(KEPT_PROFILES)
     ).all()
-    unhealthy = [*queries.incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
+    unhealthy = [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
     healthy = [row for row in rows if not any(Window(row.window_start, row.window_end).overlaps(w) for w in unhealthy)]
     return [Profile.from_json(row.document, now.bins) for row in healthy]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Deployment, Model
+from agent.store.tables import Model
 from ml.results import Window
 from ml.spec import ModelSpec
 
@@ -61,13 +61,13 @@ def _beginning(services: Services, spec: ModelSpec, before: datetime) -> Referen
 
 
 def healthy_history(services: Services, session: Session, spec: ModelSpec, before: datetime) -> pd.DataFrame:
-    """The rows of the last windows before `before` under the present champion, without incidents and unfit windows."""
-    start = before - HISTORY_WINDOWS * spec.window
-    deployed = session.query(Deployment.at).filter(Deployment.model == spec.name, Deployment.at < before).order_by(Deployment.at.desc()).first()
-    if deployed is not None:
-        start = max(start, deployed[0])
-    start = min(start, before - timedelta(seconds=1))
-    frame = services.log.read(spec, Window(start, before), as_of=before)
-    for window in (*queries.incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)):
+    """The rows of the last windows before `before`, whichever version answered, without the harmed ones."""
+    window = Window.before(before, HISTORY_WINDOWS * spec.window)
+    return without_harmed(session, spec, services.log.read(spec, window, as_of=before))
+
+
+def without_harmed(session: Session, spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows outside past incidents and unfit windows: what is over must not raise the next alarm."""
+    for window in (*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)):
         frame = frame[(frame["timestamp"] < window.start) | (frame["timestamp"] >= window.end)]
     return frame

@@ -75,17 +75,15 @@ def unfit_windows(session: Session, model: str) -> list[Window]:
     return [Window(row.start, row.end) for row in rows]
 
 
-def incident_windows(session: Session, model: str) -> list[Window]:
-    """Spans of event time that some incident of this model calls harmed: from onset (or diagnosis window) to its end."""
+def past_incident_windows(session: Session, model: str) -> list[Window]:
+    """Event time that a resolved incident of this model calls harmed: from its onset until it was resolved."""
     query: Select[Any] = (
-        select(Incident.resolved_at, func.min(Diagnosis.onset), func.min(Diagnosis.window_start), func.max(Diagnosis.window_end))
+        select(Incident.resolved_at, func.min(func.coalesce(Diagnosis.onset, Diagnosis.window_start)))
         .join(Diagnosis, Diagnosis.incident_id == Incident.id)
-        .where(Incident.model == model, Diagnosis.verdict == "incident")
+        .where(Incident.model == model, Incident.state == IncidentState.RESOLVED, Diagnosis.verdict == "incident")
         .group_by(Incident.id, Incident.resolved_at)
     )
-    return [
-        Window(onset or start, max(resolved or end, end)) for resolved, onset, start, end in session.execute(query)
-    ]
+    return [Window(start, resolved) for resolved, start in session.execute(query) if start < resolved]
 
 
 def latest_run(session: Session, model: str) -> MonitorRun | None:

@@ -1,0 +1,32 @@
+"""The one place that chooses the real things."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agent.domain.policy import load_policy
+from agent.pipeline.services import Services
+from agent.settings import Settings
+from agent.store.migrate import require_current, upgrade
+from agent.store.session import Store
+from ml.data.prediction_log import PredictionLog
+from ml.models.registry import Registry
+from notifications.journal import Journal
+
+
+def build(settings: Settings, *, migrate: bool = False) -> Services:
+    """The services of a workspace. Raises: Conflict when the database is behind and `migrate` is off."""
+    store = Store(settings.database_url)
+    if migrate:
+        upgrade(store)
+    else:
+        require_current(store)
+    return Services(
+        home=settings.home,
+        store=store,
+        log=PredictionLog(settings.log_uri),
+        registry=Registry(settings.mlflow_uri),
+        policy=lambda: load_policy(settings.policy_file),
+        channel=Journal(settings.home / "notifications.jsonl"),
+        wall=lambda: datetime.now(UTC),
+    )

@@ -1,0 +1,207 @@
+"""Carry approved proposals out, each exactly once: claim with lease and token -> step -> commit; resumed after a crash.
+
+An execution is two transactions around each effect: the intent before it, the result after it. Every write carries the
+token of the claim; a worker that wakes after its lease finds a newer token and writes nothing. Leases run on the real
+clock, whatever clock the watch lives in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from agent.domain.errors import LeaseLost, WatchkeeperError
+from agent.domain.incident import IncidentEvent
+from agent.domain.proposal import ProposalEvent
+from agent.pipeline.execute import STEPS, Refused, Superseded, Work, finish
+from agent.pipeline.services import Services
+from agent.store import audit, queries
+from agent.store.changes import move_incident, move_proposal, promise
+from agent.store.tables import Execution, ExecutionStep, Incident, Proposal
+from tools import actions
+from tools.actions import ActionKind
+
+LEASE = timedelta(seconds=30)
+log = logging.getLogger(__name__)
+
+
+def run_ready(services: Services, *, worker: str) -> int:
+    """Execute everything that is ready, or was left behind by a worker whose lease ran out; how many were ended."""
+    ended = 0
+    while execution := claim(services, worker=worker):
+        run(services, execution)
+        ended += 1
+    return ended
+
+
+def claim(services: Services, *, worker: str) -> Execution | None:
+    """Take one execution; None when there is none, or nothing may start now (kill switch, freeze window, hourly bound)."""
+    with services.store.write() as session:
+        wall = services.wall()
+        row = session.scalar(
+            select(Execution)
+            .where(or_(Execution.state == "ready", and_(Execution.state == "running", Execution.lease_until < wall)))
+            .order_by(Execution.created_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if row is None or (row.state == "ready" and not _may_start(services, session, row)):
+            return None
+        proposal = session.get_one(Proposal, row.proposal_id)
+        row.worker, row.token, row.lease_until = worker, row.token + 1, wall + LEASE
+        if row.state == "ready":
+            row.state, row.started_at = "running", wall
+            move_proposal(session, proposal, ProposalEvent.START, at=services.now(), actor=worker)
+        else:
+            audit.append(session, at=services.now(), actor=worker, event="execution taken over", subject=proposal.id, data={"token": row.token})
+        return row
+
+
+def _may_start(services: Services, session: Session, row: Execution) -> bool:
+    policy, now = services.policy(), services.now()
+    if queries.control(session).frozen or policy.freeze_at(now) is not None:
+        return False
+    proposal = session.get_one(Proposal, row.proposal_id)
+    recent = session.scalars(
+        select(Execution.id)
+        .join(Proposal, Proposal.id == Execution.proposal_id)
+        .where(
+            Proposal.model == proposal.model,
+            Proposal.approved_at > now - timedelta(hours=1),
+            Execution.id != row.id,
+            Execution.state.in_(("running", "done", "failed")),
+        )
+    ).all()
+    return len(recent) < policy.max_actions_per_hour
+
+
+def run(services: Services, execution: Execution) -> None:
+    """Run a claimed execution to its end. A lost lease ends it here without a trace: another worker has it."""
+    started = time.perf_counter()
+    with services.store.read() as session:
+        proposal = session.get_one(Proposal, execution.proposal_id)
+        spec = queries.spec_of(session, proposal.model)
+    work = Work(services, proposal, actions.parse_action(proposal.action), spec, services.now())
+    try:
+        with _heartbeat(services, execution):
+            for position, (name, step) in enumerate(STEPS[ActionKind(proposal.kind)]):
+                done = _intend(services, execution, name, position)
+                work.results[name] = done if done is not None else dict(step(work))
+                if done is None:
+                    _record(services, execution, name, work.results[name])
+        _end(services, execution, work, time.perf_counter() - started)
+    except LeaseLost as error:
+        log.warning("execution %s: %s", execution.id, error)
+    except Superseded as error:
+        _abandon(services, execution, ProposalEvent.SUPERSEDE, "superseded", str(error))
+    except Refused as error:
+        _abandon(services, execution, ProposalEvent.ABORT, "failed", str(error))
+    except WatchkeeperError as error:
+        log.exception("execution %s failed", execution.id)
+        _abandon(services, execution, ProposalEvent.ABORT, "failed", str(error))
+
+
+def _owned(session: Session, execution: Execution) -> Execution:
+    """The execution, locked and still ours. Raises: LeaseLost."""
+    row = session.scalar(select(Execution).where(Execution.id == execution.id).with_for_update())
+    if row is None or row.state != "running" or row.token != execution.token:
+        raise LeaseLost(f"execution {execution.id} was taken over after its lease; nothing was written by {execution.worker}")
+    return row
+
+
+def _intend(services: Services, execution: Execution, name: str, position: int) -> dict[str, Any] | None:
+    """Write down that a step is about to run; its result instead, when it ran before a crash."""
+    with services.store.write() as session:
+        row = _owned(session, execution)
+        row.lease_until = services.wall() + LEASE
+        step = session.scalar(select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name))
+        if step is not None and step.state == "done":
+            return dict(step.result or {})
+        if step is None:
+            session.add(
+                ExecutionStep(
+                    execution_id=row.id, name=name, position=position, state="intended", token=row.token, intended_at=services.wall()
+                )
+            )
+        else:
+            step.token = row.token
+        return None
+
+
+def _record(services: Services, execution: Execution, name: str, result: dict[str, Any]) -> None:
+    with services.store.write() as session:
+        _owned(session, execution)
+        step = session.scalars(
+            select(ExecutionStep).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == name)
+        ).one()
+        step.state, step.result, step.done_at = "done", result, services.wall()
+
+
+def _end(services: Services, execution: Execution, work: Work, seconds: float) -> None:
+    """State, our own effects, audit and outbox, committed together."""
+    with services.store.write() as session:
+        row = _owned(session, execution)
+        proposal = session.get_one(Proposal, row.proposal_id)
+        finish(session, work)
+        row.state, row.finished_at, row.seconds = "done", services.wall(), seconds
+        move_proposal(session, proposal, ProposalEvent.FINISH, at=work.at, actor=execution.worker or "", data={"results": work.results})
+        move_proposal(session, proposal, ProposalEvent.WATCH, at=work.at, actor="watchkeeper")
+        if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
+            move_incident(session, incident, IncidentEvent.EXECUTE, at=work.at, actor="watchkeeper", reason=f"{proposal.kind} done")
+
+
+def _abandon(services: Services, execution: Execution, event: ProposalEvent, state: str, why: str) -> None:
+    """End an execution that did not do what it was to do; the champion is as it was, and a person is told."""
+    try:
+        with services.store.write() as session:
+            row = _owned(session, execution)
+            proposal = session.get_one(Proposal, row.proposal_id)
+            now = services.now()
+            row.state, row.finished_at, row.error = state, services.wall(), why
+            move_proposal(session, proposal, event, at=now, actor=execution.worker or "", reason=why)
+            if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
+                move_incident(session, incident, IncidentEvent.ABORT, at=now, actor="watchkeeper", reason=why)
+            promise(
+                session,
+                key=f"abandoned:{proposal.id}",
+                recipient=queries.spec_of(session, proposal.model).owner or "approvers",
+                title=f"{proposal.model}: {proposal.kind} was not done",
+                body=why,
+                subject=proposal.id,
+                at=now,
+            )
+    except LeaseLost as error:
+        log.warning("execution %s: %s", execution.id, error)
+
+
+@contextmanager
+def _heartbeat(services: Services, execution: Execution) -> Iterator[None]:
+    """Renew the lease while a long step runs."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(LEASE.total_seconds() / 3):
+            with services.store.write() as session:
+                session.execute(
+                    update(Execution)
+                    .where(Execution.id == execution.id, Execution.token == execution.token, Execution.state == "running")
+                    .values(lease_until=services.wall() + LEASE)
+                )
+
+    thread = threading.Thread(target=beat, name=f"lease-{execution.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+

@@ -1,0 +1,228 @@
+"""What each action does, as named steps. The only place that imports what changes models.
+
+A step may be run again after a crash, so each effect finds out whether it has happened already: training by the tag of
+its proposal, a switch of version by the alias it sets. Effects on our own records wait for `finish`, which runs in the
+transaction that ends the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.domain import policy as policies
+from agent.domain.errors import Conflict, WatchkeeperError
+from agent.pipeline.approve import request_of, require_intact
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.changes import promise
+from agent.store.tables import Approval, Deployment, Model, Proposal, UnfitWindow, Verification
+from ml.data.prediction_log import DataVersion
+from ml.results import Window
+from ml.spec import ModelSpec, format_duration
+from tools import actions
+from tools.actions import Action, ActionKind
+
+
+class Superseded(Conflict):
+    """The world is no longer the one that was approved; nothing was done."""
+
+
+class Refused(WatchkeeperError):
+    """A gate said no (data unfit, challenger not better); the champion stays."""
+
+
+@dataclass
+class Work:
+    """One execution as its steps see it. `results` has what earlier steps returned, by name."""
+
+    services: Services
+    proposal: Proposal
+    action: Action
+    spec: ModelSpec
+    at: datetime
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+Step = Callable[[Work], Mapping[str, Any]]
+
+
+def recheck(work: Work) -> Mapping[str, Any]:
+    """Is what runs what was approved, by people who still may, in the world that they saw?"""
+    require_intact(work.proposal)
+    services, proposal = work.services, work.proposal
+    with services.store.read() as session:
+        approvers = session.scalars(
+            select(Approval.person).where(
+                Approval.proposal_id == proposal.id, Approval.decision == "approve", Approval.digest == proposal.digest
+            )
+        ).all()
+    if not policies.has_quorum(services.policy(), request_of(proposal), approvers):
+        raise Superseded(f"approvals.yaml no longer lets {', '.join(approvers) or 'nobody'} release this proposal")
+    if proposal.execute_by is not None and work.at >= proposal.execute_by:
+        raise Superseded(f"it was to start by {proposal.execute_by:%Y-%m-%d %H:%M} UTC")
+    expected = proposal.action.get("expected_version")
+    champion = services.registry.champion(proposal.model)
+    current = champion.version if champion else ""
+    if expected is not None and current != expected:
+        raise Superseded(f"the champion is version {current or 'none'} now, not {expected or 'none'}")
+    return {"approved_by": list(approvers), "champion": current}
+
+
+def check_data(work: Work) -> Mapping[str, Any]:
+    """Enough labelled rows at the pinned version, without the windows that are marked unfit."""
+    frame = _training_rows(work)
+    needed = work.spec.training.min_labels
+    if len(frame) < needed:
+        raise Refused(f"only {len(frame)} labelled rows are fit for training, {needed} are needed")
+    return {"rows": len(frame), "from": frame["timestamp"].min().isoformat(), "to": frame["timestamp"].max().isoformat()}
+
+
+def train(work: Work) -> Mapping[str, Any]:
+    """Fit a challenger on the pinned rows and register it, once for each proposal."""
+    from agent.pipeline.code_version import code_version
+    from ml.models import training
+
+    candidate = training.train(
+        work.spec,
+        _training_rows(work),
+        registry=work.services.registry,
+        data_version=work.proposal.action["data_version"],
+        code_version=code_version(work.services.home),
+        run_tag=work.proposal.id,
+        parent_version=work.proposal.action["expected_version"] or None,
+    )
+    return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics)}
+
+
+def evaluate(work: Work) -> Mapping[str, Any]:
+    """Champion against challenger on the held-out, later rows; only a clear gain passes."""
+    from ml.models import evaluation
+
+    registry, spec = work.services.registry, work.spec
+    expected = work.proposal.action["expected_version"]
+    if not expected:
+        return {"verdict": "accept", "reason": "there is no champion to beat"}
+    version = work.results["train"]["version"]
+    held_out = registry.reference(spec.name, version)
+    if held_out is None or held_out.empty:
+        raise Refused(f"version {version} has no held-out rows to be judged on")
+    comparison = evaluation.compare_logged(spec, registry.load(spec.name, expected, spec), held_out)
+    if comparison.verdict != "accept":
+        raise Refused(f"version {version} was not accepted: {comparison.reason}")
+    return comparison.to_json()
+
+
+def recalibrate(work: Work) -> Mapping[str, Any]:
+    """Register the champion with a refitted map from score to probability, once for each proposal."""
+    from ml.models import training
+
+    expected = work.proposal.action["expected_version"]
+    candidate = training.recalibrate(
+        work.spec,
+        work.services.registry.load(work.spec.name, expected, work.spec),
+        _training_rows(work),
+        registry=work.services.registry,
+        data_version=work.proposal.action["data_version"],
+        run_tag=work.proposal.id,
+        parent_version=expected,
+    )
+    return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics)}
+
+
+def switch(work: Work) -> Mapping[str, Any]:
+    """Make the version champion, if the champion is still the expected one."""
+    from ml.models import deployment
+
+    target = work.proposal.action.get("to_version") or work.results.get("train", work.results.get("recalibrate", {}))["version"]
+    expected = work.proposal.action["expected_version"] or None
+    switched = deployment.promote(work.services.registry, work.spec.name, target, expected=expected)
+    return {"from": switched.from_version, "to": switched.to_version}
+
+
+STEPS: Mapping[ActionKind, tuple[tuple[str, Step], ...]] = {
+    ActionKind.RETRAIN: (
+        ("recheck", recheck),
+        ("check_data", check_data),
+        ("train", train),
+        ("evaluate", evaluate),
+        ("switch", switch),
+    ),
+    ActionKind.RECALIBRATE: (("recheck", recheck), ("check_data", check_data), ("recalibrate", recalibrate), ("switch", switch)),
+    ActionKind.ROLLBACK: (("recheck", recheck), ("switch", switch)),
+    ActionKind.PROMOTE: (("recheck", recheck), ("switch", switch)),
+    ActionKind.REFRESH_REFERENCE: (("recheck", recheck),),
+    ActionKind.FIX_DATA: (("recheck", recheck),),
+}
+
+
+def finish(session: Session, work: Work) -> None:
+    """The effects on our own records, in the transaction that ends the execution."""
+    proposal, spec, action = work.proposal, work.spec, work.action
+    verification = spec.verification
+    if isinstance(action, actions.FixData):
+        _mark_unfit(session, work, action)
+    elif isinstance(action, actions.RefreshReference):
+        model = session.get(Model, spec.name)
+        assert model is not None
+        model.reference_start, model.reference_end = action.window_start, action.window_end
+    else:
+        session.add(
+            Deployment(
+                model=spec.name, version=work.results["switch"]["to"], kind=action.kind, at=work.at, note=proposal.why, proposal_id=proposal.id
+            )
+        )
+    session.add(Verification(proposal_id=proposal.id, started_at=work.at, due_at=work.at + spec.label_delay + verification.time))
+    promise(
+        session,
+        key=f"executed:{proposal.id}",
+        recipient=spec.owner or "approvers",
+        title=f"{spec.name}: {action.kind} done",
+        body=f"Watched until {verification.rows} labelled rows or {format_duration(verification.time)} have come in.",
+        subject=proposal.id,
+        at=work.at,
+    )
+
+
+def _mark_unfit(session: Session, work: Work, action: actions.FixData) -> None:
+    proposal = work.proposal
+    columns = ", ".join(action.features)
+    session.add(
+        UnfitWindow(
+            model=work.spec.name,
+            start=action.onset,
+            end=action.window_end,
+            features=list(action.features),
+            reason=proposal.why,
+            proposal_id=proposal.id,
+        )
+    )
+    promise(
+        session,
+        key=f"fix_data:{proposal.id}",
+        recipient=action.notify or "data owner",
+        title=f"{work.spec.name}: {columns} arrives broken since {action.onset:%Y-%m-%d %H:%M} UTC",
+        body=f"{proposal.why}\nWhat undoes it: {action.repair}.\n"
+        f"Rows from {action.onset:%Y-%m-%d %H:%M} UTC on are not trained on until this is fixed at its source.",
+        subject=proposal.id,
+        at=work.at,
+    )
+
+
+def _training_rows(work: Work) -> Any:
+    from ml.metrics import labelled
+
+    action = work.proposal.action
+    window = Window(datetime.fromisoformat(action["window_start"]), datetime.fromisoformat(action["window_end"]))
+    frame = work.services.log.read(work.spec, window, version=DataVersion.parse(action["data_version"]))
+    frame = frame[frame["label"].notna()]
+    with work.services.store.read() as session:
+        unfit = queries.unfit_windows(session, work.spec.name)
+    for broken in unfit:
+        frame = frame[(frame["timestamp"] < broken.start) | (frame["timestamp"] >= broken.end)]
+    return labelled(frame)

@@ -1,0 +1,189 @@
+"""Did it help? Watch the rows after an execution, and say succeeded, failed or inconclusive, with the interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.domain.incident import IncidentEvent
+from agent.domain.proposal import ProposalEvent, ProposalState
+from agent.pipeline.propose import file_proposal
+from agent.pipeline.reference import reference_of
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.changes import move_incident, move_proposal, promise
+from agent.store.tables import Incident, Proposal, UnfitWindow, Verification
+from ml.metrics import labelled, metric, row_loss
+from ml.results import Status, Window
+from ml.spec import ModelSpec
+from tools import actions
+from tools.actions import ActionKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACTOR = "verification"
+DRAWS = 400
+EVENTS = {"succeeded": ProposalEvent.SUCCEED, "failed": ProposalEvent.FAIL, "inconclusive": ProposalEvent.GIVE_UP}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the rows after an execution say; `document` is plain JSON for people and reports."""
+
+    verdict: str
+    document: dict[str, Any]
+
+
+def verify(services: Services, session: Session, spec: ModelSpec, at: datetime) -> Proposal | None:
+    """Judge the execution that is being watched, if its rows or its time have come; the proposal when it was judged."""
+    proposal = session.scalar(
+        select(Proposal).where(Proposal.model == spec.name, Proposal.state == ProposalState.VERIFYING).order_by(Proposal.approved_at).limit(1)
+    )
+    if proposal is None:
+        return None
+    watched = session.get_one(Verification, proposal.id)
+    finding = _judge(services, session, spec, proposal, watched, at)
+    if finding is None:
+        return None
+    watched.verdict, watched.decided_at, watched.document = finding.verdict, at, finding.document
+    move_proposal(session, proposal, EVENTS[finding.verdict], at=at, actor=ACTOR, data=finding.document)
+    incident = session.get(Incident, proposal.incident_id) if proposal.incident_id else None
+    if incident is not None:
+        recovered = finding.verdict == "succeeded"
+        event = IncidentEvent.RECOVER if recovered else IncidentEvent.PERSIST
+        move_incident(session, incident, event, at=at, actor=ACTOR, reason=finding.document["statement"])
+        if recovered:
+            for alert in queries.firing_alerts(session, spec.name):
+                alert.cleared_at = at
+    if finding.verdict == "failed" and proposal.kind in (ActionKind.RETRAIN, ActionKind.RECALIBRATE, ActionKind.PROMOTE):
+        _offer_rollback(services, session, spec, proposal, incident, finding, at)
+    promise(
+        session,
+        key=f"verified:{proposal.id}",
+        recipient=spec.owner or "approvers",
+        title=f"{spec.name}: {proposal.kind} {finding.verdict}",
+        body=finding.document["statement"],
+        subject=proposal.id,
+        at=at,
+    )
+    session.flush()
+    return proposal
+
+
+def _judge(
+    services: Services, session: Session, spec: ModelSpec, proposal: Proposal, watched: Verification, at: datetime
+) -> Finding | None:
+    """None while it is too early to say."""
+    if proposal.kind == ActionKind.REFRESH_REFERENCE:
+        statement = "The reference was replaced; no model changed, so there is no effect to wait for."
+        return Finding("succeeded", {"statement": statement})
+    if at <= watched.started_at:
+        return None
+    after = services.log.read(spec, Window(watched.started_at, at), as_of=at)
+    if proposal.kind == ActionKind.FIX_DATA:
+        return _judge_repair(services, session, spec, proposal, watched, after, at)
+    return _judge_switch(services, spec, proposal, watched, labelled(after), at)
+
+
+def _judge_switch(
+    services: Services, spec: ModelSpec, proposal: Proposal, watched: Verification, after: pd.DataFrame, at: datetime
+) -> Finding | None:
+    """The new version against the replaced one on the very same later rows, paired."""
+    due = at >= watched.due_at
+    if len(after) < spec.verification.rows and not due:
+        return None
+    if len(after) < 10:
+        return Finding("inconclusive", {"statement": f"Only {len(after)} labelled rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.", "n": len(after)})
+    replaced = proposal.action["expected_version"]
+    if not replaced:
+        return Finding("inconclusive", {"statement": "There was no version before this one to compare with.", "n": len(after)})
+    old = services.registry.load(spec.name, replaced, spec)
+    nothing_done = after.assign(**{name: column for name, column in old.predict(after).items()})
+    gain = row_loss(spec, nothing_done) - row_loss(spec, after)
+    low, high = _interval(gain)
+    numbers = {
+        "n": len(after),
+        "metric": spec.metric,
+        "after": _finite(metric(spec, after)),
+        "do_nothing": _finite(metric(spec, nothing_done)),
+        "gain": float(gain.mean()),
+        "interval": [low, high],
+    }
+    told = f"{spec.metric} {numbers['after']:.3g} on {len(after)} later rows, where version {replaced} would have had {numbers['do_nothing']:.3g}"
+    if low > 0:
+        return Finding("succeeded", {"statement": f"It helped: {told}.", **numbers})
+    if high < 0:
+        return Finding("failed", {"statement": f"It made things worse: {told}.", **numbers})
+    if not due:
+        return None
+    return Finding("inconclusive", {"statement": f"No clear difference: {told}. A person should look.", **numbers})
+
+
+def _judge_repair(
+    services: Services, session: Session, spec: ModelSpec, proposal: Proposal, watched: Verification, after: pd.DataFrame, at: datetime
+) -> Finding | None:
+    """Do the repaired columns look like the reference again in the latest rows?"""
+    from ml.monitors.drift import drift_of_frames
+
+    latest = after.tail(spec.verification.rows)
+    due = at >= watched.due_at
+    if len(latest) < spec.verification.rows and not due:
+        return None
+    if len(latest) < 10:
+        return Finding("inconclusive", {"statement": f"Only {len(latest)} rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.", "n": len(latest)})
+    reference = reference_of(services, session, spec, _champion(services, spec), watched.started_at).frame
+    start = latest["timestamp"].iloc[0].to_pydatetime()
+    columns = proposal.action["features"]
+    measured = [m for m in drift_of_frames(spec, reference, latest, Window(start, at)) if m.feature in columns]
+    broken = [m for m in measured if m.status is Status.BREACH]
+    mature = labelled(latest)
+    numbers: dict[str, Any] = {"n": len(latest), "metric": spec.metric, "after": _finite(metric(spec, mature)) if len(mature) else None}
+    names = ", ".join(columns)
+    if broken:
+        if not due:
+            return None
+        return Finding("failed", {"statement": f"{names} still arrives broken: {broken[0].detail}", **numbers})
+    marked = session.scalar(select(UnfitWindow).where(UnfitWindow.proposal_id == proposal.id))
+    if marked is not None:
+        marked.end = max(marked.end, start)
+    return Finding("succeeded", {"statement": f"{names} looks like the reference again in the latest {len(latest)} rows.", **numbers})
+
+
+def _offer_rollback(
+    services: Services, session: Session, spec: ModelSpec, proposal: Proposal, incident: Incident | None, finding: Finding, at: datetime
+) -> None:
+    """A rollback of what was just done, ready to approve."""
+    current = _champion(services, spec)
+    if current is None or queries.live_proposal(session, spec.name) is not None:
+        return
+    action = actions.Rollback(model=spec.name, expected_version=current, to_version=proposal.action["expected_version"])
+    file_proposal(
+        services, session, spec, action, None, incident, at=at, requested_by=ACTOR, why=finding.document["statement"], trial=finding.document
+    )
+
+
+def _champion(services: Services, spec: ModelSpec) -> str | None:
+    champion = services.registry.champion(spec.name)
+    return champion.version if champion else None
+
+
+def _interval(values: np.ndarray[Any, np.dtype[np.float64]], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean, over blocks of about the square root of the rows (they are in order of time)."""
+    rng = np.random.default_rng(seed)
+    blocks = np.array_split(values, max(int(np.sqrt(len(values))), 2))
+    sums = np.array([block.sum() for block in blocks])
+    sizes = np.array([len(block) for block in blocks])
+    drawn = rng.integers(0, len(blocks), (DRAWS, len(blocks)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
