@@ -10,16 +10,19 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ml.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+T = TypeVar("T")
 
 _SECONDS = 4
 _LIMITS = {
@@ -81,6 +84,51 @@ def connect(uri: str) -> MlflowClient:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_registered_models(max_results=1)
     return client
+
+
+class Store:
+    """Questions to the MLflow store at a normal address; connects at the first one."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return connect(self.uri)
+
+    def ask(self, question: Callable[[MlflowClient], T]) -> T:
+        """Raises: Unavailable; MlflowException when the store refuses."""
+        client = self._client
+        with reachable(self.uri):
+            return question(client)
+
+    def lookup(self, question: Callable[[MlflowClient], T]) -> T | None:
+        """As `ask`, None where what is looked for does not exist."""
+        client = self._client
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with reachable(self.uri):
+                return question(client)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def pages(self, page_of: Callable[[MlflowClient, str | None], Any]) -> list[Any]:
+        """Every item of an answer that comes in pages."""
+        items: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self.ask(partial(_swapped, page_of, token))
+            items += page
+            token = page.token
+            if not token:
+                return items
+
+
+def _swapped(page_of: Callable[[MlflowClient, str | None], Any], token: str | None, client: MlflowClient) -> Any:
+    return page_of(client, token)
 
 
 @contextmanager

@@ -1,0 +1,216 @@
+"""What the MLflow registry knows of a model's versions. Reads only; gives plain values and predictors, never a client.
+
+Which version answers is MLflow's alias `champion`; the one that it replaced is `previous`.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ml.errors import InvalidInput, NotFound
+from ml.models import storage, tracking
+from ml.models.recipes import FittedModel
+from ml.spec import ModelSpec
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+TAG = "watchkeeper."
+MODEL_PATH = "model"
+REFERENCE_PATH = "reference/holdout.parquet"
+_URI = re.compile(r"models:/(?P<model>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One registered version. `metrics` are those of its held-out rows; `metrics["mae.low"]` and `["mae.high"]` bound `mae`."""
+
+    model: str
+    version: str
+    created_at: datetime
+    run_id: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def data_version(self) -> str | None:
+        """The version of the prediction log that it was trained on."""
+        return self.tags.get(f"{TAG}data_version")
+
+    @property
+    def code_version(self) -> str | None:
+        return self.tags.get(f"{TAG}code_version")
+
+    @property
+    def parent_version(self) -> str | None:
+        """The version that was champion when this one was made to replace it."""
+        return self.tags.get(f"{TAG}parent_version")
+
+    @property
+    def run_tag(self) -> str | None:
+        """The key that makes training happen once: see `training.train`."""
+        return self.tags.get(f"{TAG}run_tag")
+
+
+class Registry:
+    """The registry at an MLflow address; nothing is contacted before the first question.
+
+    uri: sqlite:///FILE, postgresql+psycopg://… or http(s)://….
+    artifacts: folder or address for new models' files; default: `artifacts` beside the SQLite file, else the server's own.
+    allow_pickle: read models that need pickle, which may run code while they load.
+    """
+
+    def __init__(self, uri: str, *, artifacts: str | None = None, allow_pickle: bool = False) -> None:
+        self.uri = tracking.normal_uri(uri)
+        file = tracking.sqlite_file(self.uri)
+        self.artifacts = artifacts or (file.parent.joinpath("artifacts").as_uri() if file else None)
+        self.allow_pickle = allow_pickle
+        self.store = tracking.Store(self.uri)
+
+    def ping(self) -> None:
+        """Raises: Unavailable when the registry cannot be reached."""
+        self.store.ask(lambda client: client.search_registered_models(max_results=1))
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """Every version, the newest first; empty when the model has none."""
+        registered = self.registered(model)
+        if registered is None:
+            return []
+        found = self.store.pages(lambda client, page: client.search_model_versions(f"name='{model}'", page_token=page))
+        runs = {run.info.run_id: run for run in self.runs(model)}
+        infos = [self._info(version, _aliases(registered), runs.get(version.run_id)) for version in found]
+        return sorted(infos, key=lambda info: int(info.version), reverse=True)
+
+    def version(self, model: str, version: str) -> VersionInfo:
+        """Raises: NotFound."""
+        registered = self.registered(model)
+        found = self.store.lookup(lambda client: client.get_model_version(model, version)) if registered else None
+        if found is None:
+            raise NotFound(
+                f"{model!r} has no version {version!r} in the registry; `watchkeeper model show {model}` lists them."
+            )
+        return self._info(found, _aliases(registered), None)
+
+    def alias(self, model: str, name: str) -> str | None:
+        """The version that an alias names, or None."""
+        registered = self.registered(model)
+        return _aliases(registered).get(name) if registered else None
+
+    def champion(self, model: str) -> VersionInfo | None:
+        """The version that answers, or None before the first promotion."""
+        version = self.alias(model, CHAMPION)
+        return None if version is None else self.version(model, version)
+
+    def find(self, model: str, run_tag: str) -> VersionInfo | None:
+        """The version that was registered under a run tag, or None."""
+        return next((info for info in self.versions(model) if info.run_tag == run_tag), None)
+
+    def load(self, model: str, version: str, spec: ModelSpec) -> FittedModel:
+        """The predictor of a version. Raises: NotFound, InvalidInput when its file may not be loaded, DataError when broken."""
+        info = self.version(model, version)
+        source = self.store.ask(lambda client: client.get_model_version_download_uri(model, version))
+        with self._downloaded(source, f"the files of version {version} of {model!r}") as directory:
+            return storage.load(spec, directory, version=info.version, allow_pickle=self.allow_pickle)
+
+    def load_model(self, uri_or_dir: str | Path, spec: ModelSpec) -> FittedModel:
+        """The predictor in an MLflow model directory, or at `models:/NAME/VERSION`, `models:/NAME@ALIAS` or any artifact URI.
+
+        Raises: NotFound, InvalidInput, DataError, as `load`.
+        """
+        text = str(uri_or_dir)
+        if found := _URI.fullmatch(text):
+            version = found["version"] or self.alias(found["model"], found["alias"])
+            if version is None:
+                raise NotFound(
+                    f"{found['model']!r} has no alias {found['alias']!r} in the registry; promote a version first."
+                )
+            return self.load(found["model"], version, spec)
+        if "://" not in text and not text.startswith(("models:/", "runs:/", "file:")):
+            return load_directory(text, spec, allow_pickle=self.allow_pickle)
+        with self._downloaded(text, text) as directory:
+            return storage.load(
+                spec, directory, version=text.rstrip("/").rsplit("/", 1)[-1], allow_pickle=self.allow_pickle
+            )
+
+    def reference(self, model: str, version: str) -> pd.DataFrame | None:
+        """The held-out rows of a version in the form of the prediction log (features, timestamp, prediction, score, label,
+        model_version); None where none were stored (a version that was registered by other means)."""
+        run_id = self.version(model, version).run_id
+        if not run_id:
+            return None
+        folder, _, name = REFERENCE_PATH.partition("/")
+        held = self.store.lookup(lambda client: client.list_artifacts(run_id, folder)) or []
+        if not any(item.path == REFERENCE_PATH for item in held):
+            return None
+        with self._downloaded(
+            f"runs:/{run_id}/{folder}", f"the reference of version {version} of {model!r}"
+        ) as directory:
+            return pd.read_parquet(directory / name)
+
+    def registered(self, model: str) -> Any:
+        """MLflow's own record of a model, or None; for `training`."""
+        if not re.fullmatch(r"[\w. -]+", model):
+            raise InvalidInput(f"{model!r} is no name of a model; names have letters, digits and dashes.")
+        return self.store.lookup(lambda client: client.get_registered_model(model))
+
+    def runs(self, model: str) -> list[Any]:
+        """MLflow's own records of a model's training runs; for `training`."""
+        experiment = self.store.lookup(lambda client: client.get_experiment_by_name(experiment_name(model)))
+        if experiment is None:
+            return []
+        return self.store.pages(
+            lambda client, page: client.search_runs([experiment.experiment_id], max_results=500, page_token=page)
+        )
+
+    def _info(self, version: Any, aliases: dict[str, str], run: Any) -> VersionInfo:
+        if run is None and version.run_id:
+            run = self.store.lookup(lambda client: client.get_run(version.run_id))
+        return VersionInfo(
+            model=version.name,
+            version=str(version.version),
+            created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+            run_id=version.run_id or "",
+            metrics=dict(run.data.metrics) if run else {},
+            params=dict(run.data.params) if run else {},
+            tags=dict(version.tags),
+            aliases=tuple(sorted(name for name, number in aliases.items() if number == str(version.version))),
+        )
+
+    @contextmanager
+    def _downloaded(self, source: str, what: str) -> Iterator[Path]:
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder:
+            try:
+                with tracking.reachable(self.uri):
+                    path = download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=self.uri)
+            except MlflowException as error:
+                raise NotFound(f"{what} cannot be fetched: {str(error).splitlines()[0][:200]}") from error
+            yield Path(path)
+
+
+def load_directory(path: str | Path, spec: ModelSpec, *, allow_pickle: bool = False) -> FittedModel:
+    """The predictor in an MLflow model directory, without any registry. Raises: as `Registry.load`."""
+    directory = Path(path)
+    tracking.quiet()
+    return storage.load(spec, directory, version=directory.resolve().name, allow_pickle=allow_pickle)
+
+
+def experiment_name(model: str) -> str:
+    """The MLflow experiment that holds a model's training runs."""
+    return f"watchkeeper/{model}"
+
+
+def _aliases(registered: Any) -> dict[str, str]:
+    return {name: str(version) for name, version in dict(registered.aliases).items()} if registered else {}
