@@ -112,7 +112,9 @@ def evaluate(work: Work) -> Mapping[str, Any]:
     held_out = registry.reference(spec.name, version)
     if held_out is None or held_out.empty:
         raise Refused(f"version {version} has no held-out rows to be judged on")
-    comparison = evaluation.compare_logged(spec, registry.load(spec.name, expected, spec), held_out)
+    comparison = evaluation.compare(
+        spec, registry.load(spec.name, expected, spec), registry.load(spec.name, version, spec), held_out
+    )
     if comparison.verdict != "accept":
         raise Refused(f"version {version} was not accepted: {comparison.reason}")
     return comparison.to_json()
@@ -120,17 +122,19 @@ def evaluate(work: Work) -> Mapping[str, Any]:
 
 def recalibrate(work: Work) -> Mapping[str, Any]:
     """Register the champion with a refitted map from score to probability, once for each proposal."""
-    from ml.models import training
+    from agent.pipeline.code_version import code_version
+    from ml.models import recipes, training
 
-    expected = work.proposal.action["expected_version"]
-    candidate = training.recalibrate(
-        work.spec,
-        work.services.registry.load(work.spec.name, expected, work.spec),
-        _training_rows(work),
-        registry=work.services.registry,
-        data_version=work.proposal.action["data_version"],
+    expected, registry, spec = work.proposal.action["expected_version"], work.services.registry, work.spec
+    candidate = training.register_external(
+        spec,
+        recipes.recalibrate(spec, registry.load(spec.name, expected, spec), _training_rows(work)),
+        registry=registry,
         run_tag=work.proposal.id,
+        data_version=work.proposal.action["data_version"],
+        code_version=code_version(work.services.home),
         parent_version=expected,
+        reference=registry.reference(spec.name, expected),
     )
     return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics)}
 

@@ -73,14 +73,15 @@ def measure(
     at: datetime,
 ) -> list[Measurement]:
     """Every measurement of one look, each `no_data` where its rows are missing."""
-    from ml.data.profiles import bins_of, profile
+    from ml.data.bins import make_bins
+    from ml.data.profiles import profile_frame
     from ml.monitors.drift import drift
     from ml.monitors.performance import performance
     from ml.monitors.quality import quality
 
-    bins = bins_of(spec, reference.frame)
-    before = profile(reference.frame, bins)
-    now = profile(frame[frame["timestamp"] >= recent.start], bins)
+    bins = make_bins(spec, reference.frame)
+    before = profile_frame(reference.frame, bins)
+    now = profile_frame(frame[frame["timestamp"] >= recent.start], bins)
     history = _history(session, spec, now, recent)
     labelled = frame[frame["timestamp"] < mature.end]
     found = [
@@ -104,7 +105,7 @@ def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) ->
     ).all()
     unhealthy = [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
     healthy = [row for row in rows if not any(Window(row.window_start, row.window_end).overlaps(w) for w in unhealthy)]
-    return [Profile.from_json(row.document, now.bins) for row in healthy]
+    return [Profile.from_dict(row.document, now.bins) for row in healthy]
 
 
 def _keep(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> None:
@@ -115,9 +116,9 @@ def _keep(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> No
         .order_by(StoredProfile.window_end.desc())
         .limit(1)
     )
-    if now.n and (last is None or last <= recent.start):
+    if now.rows and (last is None or last <= recent.start):
         session.add(
-            StoredProfile(model=spec.name, bins=now.bins.id, window_start=recent.start, window_end=recent.end, document=now.to_json())
+            StoredProfile(model=spec.name, bins=now.bins.id, window_start=recent.start, window_end=recent.end, document=now.to_dict(with_bins=False))
         )
 
 

@@ -37,6 +37,9 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
         why = diagnosis.document["action"]["why"]
         move_incident(session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason=f"No action: {why}")
         return None
+    if diagnosis.document["action"].get("escalate"):
+        _ask_a_person(session, spec, incident, diagnosis, at)
+        return None
     if kind in QUIET or queries.live_proposal(session, spec.name) is not None:
         return None
     last = queries.last_ended(session, spec.name)
@@ -44,6 +47,19 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
         return None
     action = _action(services, session, spec, diagnosis)
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
+
+
+def _ask_a_person(session: Session, spec: ModelSpec, incident: Incident, diagnosis: Diagnosis, at: datetime) -> None:
+    """The evidence does not carry one action: say so once for each incident, and leave the choice to a person."""
+    promise(
+        session,
+        key=f"escalated:{incident.id}",
+        recipient=spec.owner or "approvers",
+        title=f"{spec.name}: a person should look at incident {incident.id}",
+        body=f"{diagnosis.document['action']['why']}\nSee: watchkeeper incident show {incident.id}",
+        subject=incident.id,
+        at=at,
+    )
 
 
 def file_proposal(

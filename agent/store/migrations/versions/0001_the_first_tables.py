@@ -130,6 +130,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("model", "window_end", name="uq_monitor_run_look"),
     )
     op.create_table(
+        "profile",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("bins", sa.Text(), nullable=False),
+        sa.Column("window_end", agent.store.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("window_start", agent.store.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column(
+            "document", sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgresql"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(["model"], ["model.name"], name=op.f("fk_profile_model_model")),
+        sa.PrimaryKeyConstraint("model", "bins", "window_end", name=op.f("pk_profile")),
+    )
+    op.create_table(
         "alert",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
@@ -415,6 +427,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_alert_incident_id"))
 
     op.drop_table("alert")
+    op.drop_table("profile")
     op.drop_table("monitor_run")
     with op.batch_alter_table("incident", schema=None) as batch_op:
         batch_op.drop_index(
