@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts bench bench-watch bench-drift bench-incidents lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts bench bench-watch bench-drift bench-incidents docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-drift: setup-dev ## drift verdicts: speed, memory, false alarms
 
 bench-incidents: setup-dev ## diagnosis: right action, harmful actions, outcome
 	@$(BIN)/python -m benchmarks.incidents
+
+docs: setup ## write the reference pages that are made from code
+	@$(BIN)/python docs/generate.py
 
 lock: $(UV) ## resolve the dependencies anew and write the lock files
 	$(COMPILE) --group pyproject.toml:bootstrap -o requirements-bootstrap.lock

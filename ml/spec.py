@@ -87,10 +87,10 @@ class Feature(_Part):
     """One column. `used: false` is logged and watched, but the model is not fed it."""
 
     type: FeatureType
-    unit: str = ""
-    used: bool = True
-    range: tuple[float, float] | None = None
-    description: str = ""
+    unit: str = Field("", description="what a value counts: degC, mg/dL, km/h")
+    used: bool = Field(True, description="whether the model is fed it")
+    range: tuple[float, float] | None = Field(None, description="lowest and highest value that can be true")
+    description: str = Field("", description="what it means, for the people who read reports")
 
 
 class DriftRule(_Part):
@@ -113,10 +113,10 @@ class QualityRule(_Part):
 class AlertRule(_Part):
     """How a measurement becomes an alert."""
 
-    severity: Literal["info", "warning", "critical"] = "warning"
+    severity: Literal["info", "warning", "critical"] = Field("warning", description="how loud it is")
     min_rows: int = Field(50, ge=1, description="fewer rows than this never raise an alert")
     hysteresis: int = Field(1, ge=1, description="windows in a row that must breach")
-    silence: bool = False
+    silence: bool = Field(False, description="measured and recorded, but never an alert")
 
 
 class Alerts(_Part):
@@ -135,7 +135,7 @@ class Training(_Part):
     """How a new version is made, and what it must beat to be accepted."""
 
     window: Duration = Field(timedelta(days=60), description="the recent past that a retraining sees")
-    min_labels: int = Field(300, ge=10)
+    min_labels: int = Field(300, ge=10, description="fewer labelled rows than this are not trained on")
     holdout: float = Field(0.25, gt=0, lt=1, description="the latest share of rows, kept for the acceptance gate")
     parameters: dict[str, Any] = Field(default_factory=dict, description="passed to the trainer")
 
@@ -143,35 +143,39 @@ class Training(_Part):
 class Verification(_Part):
     """How long the metric is watched after an action before its verdict."""
 
-    rows: int = Field(100, ge=10)
-    time: Duration = timedelta(days=14)
+    rows: int = Field(100, ge=10, description="labelled rows needed for a verdict")
+    time: Duration = Field(timedelta(days=14), description="after this long without them the verdict is inconclusive")
 
 
 class ModelSpec(_Part):
     """One model under watch. Columns beside the features: `prediction_id`, `timestamp`, `prediction`, `score`,
     `model_version`, `label` (see `target` and `timestamp` for files that name them differently)."""
 
-    name: Name
-    task: Task
-    features: dict[str, Feature] = Field(min_length=1)
-    description: str = ""
+    name: Annotated[Name, Field(description="small letters, digits and hyphens; at most 63")]
+    task: Task = Field(description="what the model answers: one of two classes, one of many, or a number")
+    features: dict[str, Feature] = Field(min_length=1, description="the columns that are watched, and how")
+    description: str = Field("", description="one sentence for the people who read reports")
     target: str = Field("label", description="the label's column in files")
     timestamp: str = Field("timestamp", description="the event time's column in files")
     entity: str | None = Field(None, description="column whose rows belong together (a customer, a sensor)")
     segments: tuple[str, ...] = Field((), description="columns by which failures are looked for")
     positive: str | int | float | bool = Field(1, description="the class that recall, precision and score mean")
-    metric: str = ""
-    label_delay: Duration = timedelta(0)
-    trainer: str = "xgboost"
-    owner: str = ""
+    metric: str = Field("", description="the number by which the model is judged; default by task, see Metrics")
+    label_delay: Duration = Field(timedelta(0), description="how long after a prediction its label is known")
+    trainer: str = Field(
+        "xgboost", description="`xgboost`, `sklearn:<estimator>` or your own `package.module:function`"
+    )
+    owner: str = Field("", description="who hears of this model: a person or a channel")
     data_owner: str = Field("", description="who hears of broken inputs; default: owner")
     tolerance: float | None = Field(None, gt=0, description="loss that nobody minds; default from the reference")
-    window: Duration = timedelta(days=7)
+    window: Duration = Field(timedelta(days=7), description="the span of event time that one look covers")
     every: Duration = Field(timedelta(hours=1), description="how often the monitors run")
-    monitors: Monitors = Monitors()
-    alerts: Alerts = Alerts()
-    training: Training = Training()
-    verification: Verification = Verification()
+    monitors: Monitors = Field(Monitors(), description="bounds of the checks on inputs")
+    alerts: Alerts = Field(
+        Alerts(), description="severities: quality warning, drift info, performance critical, estimation warning"
+    )
+    training: Training = Field(Training(), description="how a new version is made")
+    verification: Verification = Field(Verification(), description="how an action is judged afterwards")
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +197,9 @@ class ModelSpec(_Part):
         if self.window <= timedelta(0):
             raise ValueError("window: must be longer than 0")
         if not re.fullmatch(r"xgboost|sklearn:[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.trainer):
-            raise ValueError(f"trainer: {self.trainer!r} is none of xgboost, sklearn:<estimator>, package.module:function")
+            raise ValueError(
+                f"trainer: {self.trainer!r} is none of xgboost, sklearn:<estimator>, package.module:function"
+            )
         return self
 
     @property

@@ -88,6 +88,26 @@ class Clock:
         return self.time
 
 
+@pytest.fixture(scope="session")
+def commands() -> set[str]:
+    """Every command of the command line as it is typed after `watchkeeper`: `watch`, `db upgrade` …"""
+    try:
+        from agent.cli import app
+    except ModuleNotFoundError as missing:
+        if missing.name != "agent.cli":
+            raise
+        pytest.skip("agent/cli.py does not exist yet")
+    import typer
+
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[str]:
+        if path:
+            yield " ".join(path)
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, (*path, name))
+
+    return set(walk(typer.main.get_command(app), ()))
+
+
 @pytest.fixture
 def at() -> Callable[[str], datetime]:
     """`at("2026-03-01 12:00")`: that moment, UTC."""

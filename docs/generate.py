@@ -1,0 +1,143 @@
+"""Write the reference pages that are made from code: `python docs/generate.py`, or `--check` to compare only."""
+
+from __future__ import annotations
+
+import enum
+import sys
+import types
+import typing
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from ml.spec import DEFAULT_METRIC, METRICS, RESERVED, ModelSpec, format_duration  # noqa: E402
+
+INTRODUCTION = """\
+<!-- Made by docs/generate.py from ml/spec.py: change that, then run `make docs`. -->
+# The model spec
+
+One YAML file says everything about a model under watch. Only `name`, `task` and `features` are required; an unknown
+key is refused, and every error names the file, the line and the key. The thresholds stand here and nowhere else:
+monitors, reports and answers read them from the spec.
+
+A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none.
+"""
+
+
+def spec_page() -> str:
+    """The whole of docs/reference/spec.md."""
+    parts = [INTRODUCTION, "## Keys\n", _table(ModelSpec)]
+    for path, model in _sections(ModelSpec, ""):
+        parts += [f"## `{path}`\n", *([f"{_summary(model)}\n"] if _summary(model) else []), _table(model)]
+    parts += ["## Metrics\n", "| task | metrics | default |\n|---|---|---|"]
+    parts += [f"| `{task}` | {_codes(names)} | `{DEFAULT_METRIC[task]}` |" for task, names in METRICS.items()]
+    parts += [f"\n## Columns of the log\n\nThese names belong to the log and cannot be features: {_codes(RESERVED)}.\n"]
+    return "\n".join(parts)
+
+
+def _codes(names: typing.Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip() if "__doc__" in vars(model) else ""
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = [
+        f"| `{name}` | {_type(field)} | {_default(field)} | {field.description or ''} |"
+        for name, field in model.model_fields.items()
+    ]
+    return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _sections(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, type[BaseModel]]]:
+    """The nested parts of a spec in reading order; a part that stands under several keys has one section."""
+    found: dict[type[BaseModel], list[str]] = {}
+    for name, field in model.model_fields.items():
+        if inner := _part(field.annotation):
+            of_names = typing.get_origin(field.annotation) is dict
+            found.setdefault(inner, []).append(f"{prefix}{name}{'.<name>' if of_names else ''}")
+    for inner, paths in found.items():
+        if inner.model_fields and all(_part(field.annotation) for field in inner.model_fields.values()):
+            yield from _sections(inner, f"{paths[0]}.")
+        else:
+            yield "`, `".join(paths), inner
+
+
+def _part(annotation: object) -> type[BaseModel] | None:
+    if typing.get_origin(annotation) is dict:
+        return _part(typing.get_args(annotation)[1])
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _type(field: FieldInfo) -> str:
+    bounds = {type(rule).__name__: getattr(rule, type(rule).__name__.lower(), "") for rule in field.metadata}
+    limits = [f"{sign} {bounds[name]}" for name, sign in _SIGNS.items() if name in bounds]
+    return " ".join([_name(field.annotation), *([f"({', '.join(limits)})"] if limits else [])])
+
+
+_SIGNS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", timedelta: "length of time"}
+
+
+def _name(annotation: object) -> str:
+    if annotation in _NAMES:
+        return _NAMES[annotation]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _name(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_name(part) for part in arguments if part is not type(None))
+    if origin is tuple:
+        return f"list of {_name(arguments[0])}" if arguments[-1] is ... else f"[{', '.join(map(_name, arguments))}]"
+    if origin is dict:
+        return f"mapping of names to {'parts, see below' if _part(arguments[1]) else 'values'}"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return ", ".join(f"`{member.value}`" for member in annotation)
+    if _part(annotation):
+        return "see below"
+    raise TypeError(f"docs/generate.py cannot say what {annotation!r} is; add it to _name")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, timedelta):
+        return f"`{format_duration(value)}`"
+    if value is None or value in ("", (), {}) or isinstance(value, BaseModel):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+PAGES = {"docs/reference/spec.md": spec_page}
+
+
+def main(arguments: list[str]) -> int:
+    stale = [path for path, page in PAGES.items() if _read(ROOT / path) != page()]
+    if "--check" in arguments:
+        for path in stale:
+            print(f"{path} is out of date; run `make docs`")
+        return 1 if stale else 0
+    for path in stale:
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(PAGES[path](), encoding="utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
