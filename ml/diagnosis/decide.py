@@ -1,0 +1,152 @@
+"""The decision table: numbers in, one cause and one action out. First match wins; least invasive first. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ml.diagnosis.causes import Act, Cause
+
+FIX_SHARE, ROLLBACK_SHARE, RECALIBRATE_SHARE = 0.35, 0.9, 0.9
+SEGMENT_SHARE, SEGMENT_ROWS = 0.7, 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A trial as the table sees it: mean gain and its lower bound, per row."""
+
+    mean: float
+    low: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Everything the decision rests on. Losses and gains are per row; `tolerance` is the loss that nobody minds."""
+
+    tolerance: float
+    rows: int = 0
+    labels: int = 0
+    labels_overdue: bool = False
+    doubtful: bool = False
+    harm: float = 0.0
+    harm_low: float = 0.0
+    gradual: bool = False
+    calibration_broken: bool = False
+    break_certain: bool = False
+    break_moves: bool = False
+    break_found: bool = False
+    skewed: bool = False
+    label_fault: bool = False
+    unlearnable: bool = False
+    at_deployment: bool = False
+    drifted: bool = False
+    like_history: bool = False
+    calendar: bool = False
+    relation: float = 0.0
+    inputs: float = 0.0
+    apart: bool = False
+    slice_carries: float = 0.0
+    slice_rows: float = 1.0
+    fix: Gain | None = None
+    rollback: Gain | None = None
+    recalibrate: Gain | None = None
+    retrain: Gain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    cause: Cause
+    act: Act
+    why: str
+
+
+def choose(s: Signals) -> Choice:
+    """The cause and action that the signals carry."""
+    harmed = s.harm_low > s.tolerance
+    enough = s.tolerance / 2
+    best = max((g.mean for g in (s.fix, s.rollback, s.recalibrate, s.retrain) if g is not None), default=0.0)
+
+    def eligible(gain: Gain | None, share: float) -> bool:
+        return gain is not None and gain.low > enough and gain.mean >= share * best
+
+    if s.rows < 20:
+        return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "there are fewer than 20 rows")
+    if s.label_fault:
+        return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
+    if s.skewed and not (s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE)):
+        return Choice(
+            Cause.TRAINING_SERVING_SKEW,
+            Act.FIX_DATA,
+            "the served answers are not the model's answers to the logged inputs",
+        )
+    if s.break_certain and s.break_moves and not _outweighed(s):
+        return Choice(
+            Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "an input is certainly broken and predictions move with it"
+        )
+    if s.break_found and harmed and eligible(s.fix, FIX_SHARE):
+        return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "undoing the break brings the loss back")
+    if s.labels_overdue and not harmed:
+        return Choice(Cause.LABEL_DELAY, Act.WAIT_FOR_LABELS, "labels that should be here are not")
+    if harmed:
+        return _of_harm(s, eligible(s.rollback, ROLLBACK_SHARE), eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
+    if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > 0:
+        return Choice(
+            Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map from score to probability helps"
+        )
+    if s.labels < 30 or s.doubtful:
+        return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "too few mature labels to tell")
+    if s.drifted and s.like_history:
+        return Choice(
+            Cause.REFERENCE_STALE,
+            Act.REFRESH_REFERENCE,
+            "the present is like the healthy recent past, not like the reference",
+        )
+    if s.drifted:
+        return Choice(Cause.HARMLESS_SHIFT, Act.NO_ACTION, "inputs moved and the loss is within tolerance")
+    return Choice(Cause.HEALTHY, Act.NO_ACTION, "nothing moved beyond sampling noise")
+
+
+def _outweighed(s: Signals) -> bool:
+    """A second fault that costs more than the break."""
+    other = max((g.mean for g in (s.rollback,) if g is not None and g.low > s.tolerance / 2), default=0.0)
+    return s.at_deployment and other > 1.5 * max(s.fix.mean if s.fix else 0.0, s.tolerance)
+
+
+def _of_harm(s: Signals, can_roll_back: bool, can_recalibrate: bool, enough: float) -> Choice:
+    if can_roll_back and s.at_deployment:
+        return Choice(
+            Cause.BAD_DEPLOYMENT,
+            Act.ROLLBACK,
+            "the harm began with a deployment and the version before is better on the same rows",
+        )
+    if s.unlearnable:
+        return Choice(
+            Cause.LABEL_FAULT, Act.FIX_DATA, "labels have come loose from the inputs: no model can learn them"
+        )
+    if can_recalibrate:
+        return Choice(Cause.PRIOR_SHIFT, Act.RECALIBRATE, "recalibrating gains as much as anything else")
+    if s.retrain is not None and s.retrain.low > enough:
+        return Choice(
+            cause_of_change(s),
+            Act.RETRAIN,
+            "a model that has seen the recent rows is better on them, beyond what more data always gives",
+        )
+    if s.retrain is not None and s.retrain.mean > enough:
+        return Choice(
+            Cause.INSUFFICIENT_DATA,
+            Act.WAIT_FOR_LABELS,
+            "the model is harmed, but the labels do not yet show what would help",
+        )
+    return Choice(
+        Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, "the cases became harder; no action on the model would help"
+    )
+
+
+def cause_of_change(s: Signals) -> Cause:
+    """Which change a retraining answers."""
+    if s.slice_carries >= SEGMENT_SHARE and s.slice_rows <= SEGMENT_ROWS:
+        return Cause.SEGMENT_SHIFT
+    if s.calendar:
+        return Cause.SEASONAL
+    if s.apart or s.inputs > s.relation:
+        return Cause.HARMFUL_COVARIATE_SHIFT
+    return Cause.CONCEPT_DRIFT_GRADUAL if s.gradual else Cause.CONCEPT_DRIFT_SUDDEN

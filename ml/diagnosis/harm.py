@@ -1,0 +1,183 @@
+"""Is the model harmed? Difference of mean loss between current and healthy rows, over the window and over its later
+part, with a standard error that knows rows are not independent; calibration in the large; and the power to see it.
+
+Source: design of `diagnosis` (gates, section 3); Newey and West (1987) for the variance of dependent rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+Z_WHOLE, Z_PART = 1.96, 2.58
+Z_POWER = 1.645 + 0.842
+MIN_LABELS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """`difference` = mean loss of the current rows from `start` on, less that of the baseline. `harmed` when its lower
+    bound passes `tolerance`; `doubtful` when it cannot be told (the smallest visible change exceeds the tolerance, and
+    the upper bound passes it)."""
+
+    difference: float
+    se: float
+    low: float
+    high: float
+    baseline: float
+    current: float
+    n: int
+    tolerance: float
+    start: int
+    onset: pd.Timestamp | None
+    harmed: bool
+    doubtful: bool
+    visible: float
+    needed: int
+    gradual: bool
+    design_effect: float
+
+
+def design_effect(loss: Floats, pieces: int = 1) -> float:
+    """How many times the variance of a mean exceeds that of independent rows (Newey-West, Bartlett weights; at least 1).
+
+    Rows in order of time; levels of `pieces` equal parts are taken out first, so that a step does not count as noise.
+    """
+    n = len(loss)
+    if n < 40:
+        return 1.0
+    rest = np.concatenate([part - part.mean() for part in np.array_split(loss, pieces)])
+    variance = float((rest**2).mean())
+    if variance <= 0:
+        return 1.0
+    lags = min(int(2 * n ** (1 / 3)), n // 4)
+    total = 1.0
+    for lag in range(1, lags + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float((rest[lag:] * rest[:-lag]).mean()) / variance
+    noise = 2.0 * lags / np.sqrt(n)
+    return 1.0 if total < 1 + noise else total
+
+
+def default_tolerance(baseline: Floats) -> float:
+    """A tenth of the standard deviation of the healthy row loss: less than people notice, more than rounding."""
+    return max(0.1 * float(np.std(baseline)), 1e-6) if len(baseline) else 1e-6
+
+
+def step(values: Floats, margin: int) -> tuple[int, float]:
+    """The row at which the mean changes most (largest standardised CUSUM, `margin` rows from either end), and |z| there."""
+    n = len(values)
+    if n < 2 * margin + 2:
+        return 0, 0.0
+    total = np.cumsum(values)
+    k = np.arange(margin, n - margin)
+    left = total[k - 1] / k
+    right = (total[-1] - total[k - 1]) / (n - k)
+    spread = float(np.std(values)) or 1.0
+    z = np.abs(right - left) / (spread * np.sqrt(1 / k + 1 / (n - k)))
+    best = int(np.argmax(z))
+    return int(k[best]), float(z[best])
+
+
+def assess(
+    baseline: Floats,
+    current: Floats,
+    times: pd.Series,
+    *,
+    tolerance: float | None,
+    window_means: Floats,
+    starts: tuple[int, ...] = (),
+    clock: bool = True,
+) -> Harm:
+    """Judge the current losses (in order of time) against the baseline's.
+
+    `window_means` are the mean losses of earlier healthy windows of about this size (may be empty): windows differ by
+    more than sampling. `starts` are row numbers from which a known event (a deployment, a break) holds.
+    """
+    bound = default_tolerance(baseline) if tolerance is None else tolerance
+    m, n = len(current), len(baseline)
+    base, base_sd = (float(baseline.mean()), float(baseline.std())) if n else (float("nan"), float("nan"))
+    effect = max(design_effect(baseline), design_effect(current, 4))
+    between = float(np.var(window_means, ddof=1)) if len(window_means) >= 5 else 0.0
+    base_var = base_sd**2 * (design_effect(baseline) if n else 1.0) / max(n, 1)
+
+    def judge(first: int) -> tuple[float, float]:
+        part = current[first:]
+        sd = max(float(part.std()), base_sd / 2)
+        variance = sd**2 * effect / max(len(part), 1)
+        extra = max(0.0, between - base_sd**2 / max(m, 1)) if between else 0.0
+        return float(part.mean()) - base, float(np.sqrt(variance + extra + base_var))
+
+    difference, se = judge(0)
+    visible = Z_POWER * se
+    spread = max(base_sd, float(current.std()) if m else 0.0)
+    needed = int(np.ceil((Z_POWER * spread * np.sqrt(effect) / bound) ** 2)) if bound > 0 and np.isfinite(spread) else 0
+    start, harmed, low = 0, difference - Z_WHOLE * se > bound, difference - Z_WHOLE * se
+    margin = max(20, m // 20)
+    at, strength = step(current, margin)
+    for first in sorted({*starts, *((at,) if strength > 3.2 * np.sqrt(effect) else ()), m // 2, 3 * m // 4}):
+        if harmed and (first != at or strength < 3.5 * np.sqrt(effect)):
+            continue
+        if m - first < MIN_LABELS or first <= 0:
+            continue
+        d, e = judge(first)
+        if d - Z_PART * e > bound and d > difference:
+            difference, se, start, harmed, low = d, e, first, True, d - Z_PART * e
+    onset = None
+    gradual = False
+    if harmed:
+        exact = at if strength > 3.2 * np.sqrt(effect) and current[at:].mean() > current[:at].mean() else start
+        if clock and exact > 0:
+            onset = times.iloc[exact]
+        gradual = _is_gradual(current, exact)
+        if start == 0 and clock and onset is None and m:
+            onset = times.iloc[0]
+    high = difference + Z_WHOLE * se
+    return Harm(
+        difference,
+        se,
+        low,
+        high,
+        base,
+        float(current[start:].mean()) if m else float("nan"),
+        m - start,
+        bound,
+        start,
+        onset,
+        harmed,
+        (not harmed) and visible > bound and high > bound,
+        visible,
+        needed,
+        gradual,
+        effect,
+    )
+
+
+def _is_gradual(loss: Floats, at: int) -> bool:
+    """Whether a ramp explains the losses better than one step (residual sum of squares)."""
+    n = len(loss)
+    if n < 100:
+        return False
+    x = np.arange(n) / n
+    best_ramp = np.inf
+    for begin in np.linspace(0, 0.7, 8):
+        for length in (0.3, 0.5, 0.75, 1.0):
+            ramp = np.clip((x - begin) / length, 0, 1)
+            slope, level = np.polyfit(ramp, loss, 1)
+            if slope > 0:
+                best_ramp = min(best_ramp, float(((loss - level - slope * ramp) ** 2).sum()))
+    before, after = loss[:at], loss[at:]
+    stepped = float(((before - before.mean()) ** 2).sum() if len(before) else 0.0) + float(
+        ((after - after.mean()) ** 2).sum()
+    )
+    return best_ramp < stepped * (1 - 4 / n)
+
+
+def calibration_gap(truth: Floats, score: Floats) -> tuple[float, float]:
+    """Mean outcome less mean probability, and its standard error."""
+    rest = truth - score
+    n = max(len(rest), 1)
+    return float(rest.mean()) if len(rest) else float("nan"), float(rest.std() / np.sqrt(n))

@@ -1,0 +1,141 @@
+"""Which labels may be trusted: mature ones; and whether they are overdue or broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.metrics import Floats, as_class, positives, row_loss
+from ml.spec import ModelSpec, Task
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Maturity:
+    """`usable`: rows of the current frame with a prediction and a label old enough to be unbiased. `coverage` of the rows
+    that should have a label by now; `usual` that of healthy rows. `due` when the next labels are expected."""
+
+    usable: Mask
+    mature: int
+    coverage: float
+    usual: float
+    overdue: bool
+    delay: timedelta
+    due: datetime | None
+    since: pd.Timestamp | None
+
+
+def maturity(spec: ModelSpec, healthy: pd.DataFrame, current: pd.DataFrame, as_of: datetime | None) -> Maturity:
+    """Delay = the spec's, or the 90th percentile of healthy delays where that is longer."""
+    known = (current["label"].notna() & current["prediction"].notna()).to_numpy()
+    delay = spec.label_delay
+    late = (healthy["label_timestamp"] - healthy["timestamp"]).dropna()
+    if len(late) >= 20:
+        delay = max(delay, late.quantile(0.9).to_pytimedelta())
+    served = healthy["prediction"].notna()
+    usual = float(healthy.loc[served, "label"].notna().mean()) if served.any() else 1.0
+    if as_of is None or current["timestamp"].isna().all():
+        share = float(known.mean()) if len(known) else 0.0
+        return Maturity(known, len(known), share, usual, False, delay, None, None)
+    old = (current["timestamp"] <= pd.Timestamp(as_of) - delay).to_numpy()
+    n = int(old.sum())
+    coverage = float(known[old].mean()) if n else 0.0
+    tail = np.flatnonzero(old)[-max(n // 3, min(n, 20)) :] if n else np.zeros(0, dtype=int)
+    recent = float(known[tail].mean()) if len(tail) else 0.0
+    overdue = n >= 20 and usual > 0 and min(coverage, recent) < 0.5 * usual
+    since = None
+    if overdue:
+        from ml.diagnosis.breaks import onset_row
+
+        missing = ~known & old
+        since = current["timestamp"].iloc[onset_row(missing[old])] if missing.any() else None
+    full = bool(len(known) and known.mean() >= 0.95 * max(coverage, 1e-9))
+    usable = known if full else known & old
+    pending = (~known) & (~old)
+    due = (current["timestamp"][pending].min() + delay).to_pydatetime() if pending.any() else None
+    return Maturity(usable, n, coverage, usual, overdue, delay, due, since)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFault:
+    """A fingerprint of broken labels since row `start` of the labelled rows."""
+
+    statement: str
+    start: int
+    n: int
+    value: float
+    repair: str
+
+
+def label_fault(
+    spec: ModelSpec, baseline: pd.DataFrame, frame: pd.DataFrame, base_loss: Floats, start: int
+) -> LabelFault | None:
+    """Labels that became one class, were turned round, or joined to the wrong rows (frame in order of time)."""
+    if len(frame) < 30 or len(baseline) < 30:
+        return None
+    bound = float(base_loss.mean()) + 0.25 * float(base_loss.std())
+    if spec.task is Task.REGRESSION:
+        return _shifted(spec, frame.iloc[start:], bound, start)
+    names, before = as_class(frame["label"]), as_class(baseline["label"])
+    last = names[-1]
+    run = len(names) - int(np.flatnonzero(names != last)[-1]) - 1 if (names != last).any() else len(names)
+    share = float((before == last).mean())
+    if run >= 25 and run * np.log(max(share, 1e-9)) < np.log(1e-7):
+        return LabelFault(
+            f"the last {run} labels are all {str(last)!r}; {share:.0%} were before",
+            len(names) - run,
+            run,
+            float(run),
+            "send the labels again",
+        )
+    part = frame.iloc[start:]
+    if len(part) < 30 or float(row_loss(spec, part).mean()) < bound:
+        return None
+    if spec.task is Task.BINARY:
+        truth = positives(spec, part["label"])
+        other = next((v for v in np.unique(before) if v != as_class([spec.positive])[0]), "0")
+        turned = part.assign(label=np.where(truth == 1, other, str(spec.positive)))
+        loss = float(row_loss(spec, turned).mean())
+        if loss < bound:
+            return LabelFault(
+                "the labels fit the scores as before once they are turned round",
+                start,
+                len(part),
+                loss,
+                "swap the two classes of the labels",
+            )
+    return _shifted(spec, part, bound, start)
+
+
+def _shifted(spec: ModelSpec, part: pd.DataFrame, bound: float, start: int) -> LabelFault | None:
+    now = float(row_loss(spec, part).mean()) if len(part) >= 30 else 0.0
+    if len(part) < 30 or now < bound:
+        return None
+    for lag in (1, -1, 2, -2, 3, -3):
+        moved = part.assign(label=part["label"].shift(lag)).dropna(subset=["label"])
+        loss = float(row_loss(spec, moved).mean())
+        if loss < bound and loss < 0.7 * now:
+            return LabelFault(
+                f"the labels fit as before once moved by {lag} rows",
+                start,
+                len(part),
+                loss,
+                f"join the labels {lag:+d} rows away",
+            )
+    if spec.task is Task.REGRESSION:
+        for factor in (1000.0, 100.0, 10.0, 60.0, 1e-3, 1e-2, 0.1, 1 / 60):
+            loss = float(row_loss(spec, part.assign(label=part["label"].astype(float) * factor)).mean())
+            if loss < bound and loss < 0.7 * now:
+                return LabelFault(
+                    f"the labels fit as before once multiplied by {factor:g}",
+                    start,
+                    len(part),
+                    loss,
+                    f"multiply the labels by {factor:g}",
+                )
+    return None

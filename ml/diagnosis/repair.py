@@ -1,0 +1,126 @@
+"""A repair: what would undo a data break, as a value that can be described, logged and replayed on rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Mask = npt.NDArray[np.bool_]
+
+
+class BreakKind(StrEnum):
+    """The fingerprint of a break."""
+
+    UNIT = "unit"
+    SENTINEL = "sentinel"
+    DEFAULT_FILL = "default_fill"
+    NULLS = "nulls"
+    RENAME = "rename"
+    NEW_CATEGORY = "new_category"
+    SWAPPED = "swapped"
+    STALE = "stale"
+    SCHEMA = "schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """`true = factor * observed + offset` (numbers), `mapping` (categories), or the two features `swap`ped back.
+
+    >>> frame = pd.DataFrame({"chol": [5.2, 240.0]})
+    >>> repair = Repair(("chol",), factor=38.67)
+    >>> repair.apply(frame, np.array([True, False]))["chol"].round(1).tolist()
+    [201.1, 240.0]
+    >>> repair.describe()
+    'multiply chol by 38.67'
+    """
+
+    features: tuple[str, ...]
+    factor: float = 1.0
+    offset: float = 0.0
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    swap: bool = False
+
+    def apply(self, frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
+        """A copy of `frame` with the repair applied to the masked rows."""
+        out = frame.copy()
+        first = self.features[0]
+        if self.swap:
+            second = self.features[1]
+            a, b = frame[first].to_numpy(copy=True), frame[second].to_numpy(copy=True)
+            out[first], out[second] = np.where(rows, b, a), np.where(rows, a, b)
+        elif self.mapping:
+            out[first] = frame[first].where(
+                ~rows, frame[first].map(lambda v: self.mapping.get(v, v), na_action="ignore")
+            )
+        else:
+            values = frame[first].to_numpy(np.float64)
+            out[first] = np.where(rows, self.factor * values + self.offset, values)
+        return out
+
+    def describe(self) -> str:
+        name = self.features[0]
+        if self.swap:
+            return f"swap {name} and {self.features[1]} back"
+        if self.mapping:
+            pairs = ", ".join(f"{old!r} to {new!r}" for old, new in list(self.mapping.items())[:5])
+            return f"rename in {name}: {pairs}"
+        if self.offset == 0:
+            if self.factor >= 1:
+                return f"multiply {name} by {self.factor:g}"
+            if self.factor > 0:
+                return f"divide {name} by {1 / self.factor:g}"
+            return f"change the sign of {name}"
+        sign = "+" if self.offset > 0 else "-"
+        if self.factor == 1:
+            return f"{'add' if self.offset > 0 else 'subtract'} {abs(self.offset):g} {'to' if self.offset > 0 else 'from'} {name}"
+        return f"{name}: {self.factor:.6g} * value {sign} {abs(self.offset):.6g}"
+
+    def parameters(self) -> dict[str, Any]:
+        """Plain values for the action's parameters."""
+        if self.swap:
+            return {"swap": list(self.features)}
+        if self.mapping:
+            return {"mapping": dict(self.mapping)}
+        return {"factor": self.factor, **({"offset": self.offset} if self.offset else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One suspected break: which rows, since when, where, and what would undo it.
+
+    rows: mask over the current frame. share: affected share of the rows since the onset (within the segment).
+    certain: the fingerprint leaves no other reading. repair: None where values are lost.
+    """
+
+    kind: BreakKind
+    features: tuple[str, ...]
+    rows: Mask
+    share: float
+    onset: pd.Timestamp | None
+    segment: tuple[str, str] | None
+    repair: Repair | None
+    certain: bool
+    statement: str
+    strength: float
+    start: int = 0
+
+    @property
+    def lost(self) -> bool:
+        return self.repair is None
+
+    @property
+    def remedy(self) -> str:
+        name = " and ".join(self.features)
+        if self.repair is not None:
+            return self.repair.describe()
+        return {
+            BreakKind.STALE: f"refresh {name}: it repeats old values",
+            BreakKind.SCHEMA: f"send {name} again",
+            BreakKind.NEW_CATEGORY: f"say what the new values of {name} mean",
+        }.get(self.kind, f"restore the values of {name}")

@@ -1,0 +1,149 @@
+"""The models at hand and what they answer: who serves, who served before, and whether the served answers are theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.diagnosis.breaks import onset_row
+from ml.diagnosis.repair import Break
+from ml.metrics import Floats, as_class
+from ml.models.predictor import Predictor
+from ml.spec import ModelSpec, Task
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A version that went live: the current rows from `start` on are (or may be) its own."""
+
+    version: str
+    moment: pd.Timestamp | None
+    start: int
+    before: str | None
+
+
+def rollouts(
+    reference: pd.DataFrame, history: pd.DataFrame, current: pd.DataFrame, ledger: pd.DataFrame
+) -> list[Rollout]:
+    """Deployments that the current rows can show, latest last: from the ledger, and from the versions in the rows."""
+    found: list[Rollout] = []
+    if len(current) == 0:
+        return found
+    times = current["timestamp"]
+    versions = current["model_version"].astype(object)
+    earlier = pd.concat([reference["model_version"], history["model_version"]]).dropna()
+    last = str(earlier.iloc[-1]) if len(earlier) else None
+    if times.notna().all() and len(ledger):
+        length = times.iloc[-1] - times.iloc[0]
+        for row in ledger.itertuples(index=False):
+            start = int(times.searchsorted(row.timestamp))
+            if start >= len(current) or row.timestamp < times.iloc[0] - length:
+                continue
+            prior = versions.iloc[:start].dropna()
+            before = str(prior.iloc[-1]) if len(prior) else last
+            if before != str(row.version):
+                found.append(Rollout(str(row.version), row.timestamp, start, before))
+    named = versions.notna().to_numpy()
+    sequence = versions[named].astype(str).to_numpy()
+    places = np.flatnonzero(named)
+    previous = last
+    for at, version in zip(places, sequence, strict=True):
+        if version != previous:
+            if previous is not None and not any(r.version == version and abs(r.start - at) <= 3 for r in found):
+                moment = times.iloc[at]
+                found.append(Rollout(version, None if pd.isna(moment) else moment, int(at), previous))
+            previous = version
+    return sorted(found, key=lambda r: r.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """Served answers that differ from the model's answers to the logged inputs, on `share` of the rows from `start`."""
+
+    share: float
+    usual: float
+    start: int
+    n: int
+    rows: Mask
+
+
+def skew(
+    spec: ModelSpec, model: Predictor, healthy: pd.DataFrame, current: pd.DataFrame, breaks: list[Break]
+) -> Skew | str | None:
+    """The skew; None where there is none; a sentence where it cannot be checked."""
+    mine = (current["model_version"].astype(object) == model.version).to_numpy() & current[
+        "prediction"
+    ].notna().to_numpy()
+    if mine.sum() < 20:
+        return f"no current rows say that version {model.version!r} served them"
+    odd = np.zeros(len(current), dtype=bool)
+    odd[mine] = mismatch(spec, current[mine], model.predict(current[mine]))
+    past = healthy[(healthy["model_version"].astype(object) == model.version) & healthy["prediction"].notna()].tail(500)
+    before = mismatch(spec, past, model.predict(past)) if len(past) >= 20 else np.zeros(0, dtype=bool)
+    places = np.flatnonzero(mine)
+    start = int(places[onset_row(odd[mine])])
+    share = float(odd[places[places >= start]].mean())
+    known = np.concatenate([before, odd[places[places < start]]])
+    if share < 0.05:
+        return None
+    if len(known) < 20:
+        return f"{share:.0%} of the served answers differ from those of version {model.version!r}, and no earlier rows say whether they ever agreed"
+    usual = float(known.mean())
+    if usual > 0.2 or share < usual + 0.05:
+        return (
+            None
+            if share < 0.05
+            else f"the given model never reproduced what version {model.version!r} served ({usual:.0%} of earlier answers differ)"
+        )
+    return Skew(share, usual, start, int(mine.sum()), odd)
+
+
+def mismatch(spec: ModelSpec, frame: pd.DataFrame, again: pd.DataFrame) -> Mask:
+    """Rows whose served answer is not the replayed one (2 points of probability, or 2 % of a standard deviation)."""
+    if len(frame) == 0:
+        return np.zeros(0, dtype=bool)
+    if spec.task is Task.REGRESSION:
+        served = frame["prediction"].to_numpy(np.float64)
+        return np.abs(served - again["prediction"].to_numpy(np.float64)) > 0.02 * max(float(served.std()), 1e-9)
+    served, scored = frame["score"].to_numpy(np.float64), again["score"].to_numpy(np.float64)
+    if spec.task is Task.BINARY and np.isfinite(served).all() and np.isfinite(scored).all():
+        return np.abs(served - scored) > 0.02
+    return as_class(frame["prediction"]) != as_class(again["prediction"])
+
+
+def outputs(spec: ModelSpec, answers: pd.DataFrame) -> Floats:
+    """One number per answer, so that answers can be compared: score, value, or class number."""
+    if spec.task is Task.REGRESSION:
+        return answers["prediction"].to_numpy(np.float64)
+    score = answers["score"].to_numpy(np.float64)
+    if spec.task is Task.BINARY and np.isfinite(score).all():
+        return score
+    return pd.factorize(as_class(answers["prediction"]), sort=True)[0].astype(np.float64)
+
+
+def moved(spec: ModelSpec, model: Predictor, healthy: pd.DataFrame, current: pd.DataFrame, item: Break) -> float:
+    """How far the break moves the predictions of the rows it touches, in standard deviations of healthy predictions.
+
+    Where values are lost: how far they move when the feature is shuffled among healthy rows.
+    """
+    sample = healthy.tail(1000)
+    usual = outputs(spec, model.predict(sample))
+    spread = max(float(usual.std()), 1e-9)
+    if item.repair is not None:
+        rows = current[item.rows].head(500)
+        if len(rows) == 0:
+            return 0.0
+        fixed = item.repair.apply(rows, np.ones(len(rows), dtype=bool))
+        change = outputs(spec, model.predict(rows)) - outputs(spec, model.predict(fixed))
+    else:
+        order = np.random.default_rng(0).permutation(len(sample))
+        mixed = sample.copy()
+        for name in item.features:
+            mixed[name] = sample[name].to_numpy()[order]
+        change = outputs(spec, model.predict(mixed)) - usual
+    return float(np.sqrt((change**2).mean())) / spread

@@ -1,0 +1,266 @@
+"""Counterfactual replay: what would the recent labelled rows have cost under each possible action?
+
+Every trial gives answers (`prediction`, `score`) for the same rows, so that gains are paired. Nothing is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.diagnosis.causes import Act
+from ml.diagnosis.harm import design_effect
+from ml.diagnosis.repair import Break
+from ml.errors import DataError, SpecError
+from ml.metrics import metric, positives, probability, row_loss
+from ml.models.predictor import Predictor
+from ml.spec import ModelSpec, Task
+
+Floats = npt.NDArray[np.float64]
+Z = 1.96
+FOLDS = 5
+RECENT_WEIGHT = 5.0
+MOST_ROWS = 6000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One action tried off-line. `gain` is the mean fall of loss per row, `low` to `high` its 95 % interval; for a
+    retraining the ordinary gain of more data (`ordinary`, measured on healthy rows in the same way) is taken off."""
+
+    kind: Act
+    gain: float
+    low: float
+    high: float
+    se: float
+    n: int
+    loss_before: float
+    loss_after: float
+    metric_before: float
+    metric_after: float
+    ordinary: float = 0.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    gains: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
+
+    def to_json(self, metric_name: str) -> dict[str, Any]:
+        from ml.diagnosis.evidence import finite
+
+        return {
+            "kind": self.kind.value, "gain": finite(self.gain), "interval": [finite(self.low), finite(self.high)], "n": self.n,
+            "loss": {"before": finite(self.loss_before), "after": finite(self.loss_after)},
+            "metric": {"name": metric_name, "before": finite(self.metric_before), "after": finite(self.metric_after)},
+            "ordinary_gain": finite(self.ordinary), "parameters": self.parameters,
+        }  # fmt: skip
+
+
+def answer(spec: ModelSpec, model: Predictor, frame: pd.DataFrame, scored: bool) -> pd.DataFrame:
+    """The model's answers, with the score taken away where the served rows have none (losses must be of one kind)."""
+    out = model.predict(frame)[["prediction", "score"]]
+    return out if scored else out.assign(score=np.nan)
+
+
+def compare(
+    spec: ModelSpec,
+    kind: Act,
+    frame: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    ordinary: float = 0.0,
+    ordinary_se: float = 0.0,
+    parameters: dict[str, Any] | None = None,
+) -> Trial:
+    """The paired trial of serving `after` instead of what `frame` says was served (rows in order of time)."""
+    changed = frame.assign(prediction=after["prediction"].to_numpy(), score=after["score"].to_numpy())
+    before_loss, after_loss = row_loss(spec, frame), row_loss(spec, changed)
+    gains = before_loss - after_loss
+    return _trial(
+        kind,
+        gains,
+        float(before_loss.mean()),
+        metric(spec, frame),
+        metric(spec, changed),
+        ordinary,
+        ordinary_se,
+        parameters or {},
+    )
+
+
+def _trial(
+    kind: Act,
+    gains: Floats,
+    before: float,
+    metric_before: float,
+    metric_after: float,
+    ordinary: float,
+    ordinary_se: float,
+    parameters: dict[str, Any],
+) -> Trial:
+    n = len(gains)
+    raw = float(gains.mean())
+    se = float(np.hypot(gains.std() * np.sqrt(design_effect(gains, 3) / max(n, 1)), ordinary_se))
+    net = raw - max(ordinary, 0.0)
+    return Trial(
+        kind,
+        net,
+        net - Z * se,
+        net + Z * se,
+        se,
+        n,
+        before,
+        before - raw,
+        metric_before,
+        metric_after,
+        max(ordinary, 0.0),
+        parameters,
+        gains - max(ordinary, 0.0),
+    )
+
+
+def fix_data(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    model: Predictor | None,
+    found: Sequence[Break],
+    rows: npt.NDArray[np.int_],
+    baseline: Floats,
+) -> tuple[Trial, pd.DataFrame]:
+    """Undo the breaks and answer again; the frame that results. `rows` are the places of `frame` in the current frame.
+
+    Lost values cannot be put back: their gain is the loss of the affected rows less that of the rest.
+    """
+    repaired = frame
+    touched = np.zeros(len(frame), dtype=bool)
+    lost = np.zeros(len(frame), dtype=bool)
+    for item in found:
+        hit = item.rows[rows]
+        if item.repair is None:
+            lost |= hit
+        else:
+            repaired = item.repair.apply(repaired, hit)
+            touched |= hit
+    scored = probability(spec, frame) is not None
+    after = frame[["prediction", "score"]].copy()
+    if touched.any() and model is not None:
+        old, new = answer(spec, model, frame[touched], scored), answer(spec, model, repaired[touched], scored)
+        shift = row_loss(spec, frame[touched].assign(prediction=old["prediction"], score=old["score"]))
+        shift -= row_loss(spec, frame[touched].assign(prediction=new["prediction"], score=new["score"]))
+        after.loc[touched, ["prediction", "score"]] = new.to_numpy()
+    else:
+        shift = np.zeros(int(touched.sum()))
+    after["prediction"] = after["prediction"].astype(frame["prediction"].dtype)
+    after["score"] = after["score"].astype(np.float64)
+    loss = row_loss(spec, frame)
+    gains = np.zeros(len(frame))
+    gains[touched] = shift
+    only_lost = lost & ~touched
+    if only_lost.any():
+        rest = loss[~lost & ~touched] if (~lost & ~touched).sum() >= 30 else baseline
+        gains[only_lost] = loss[only_lost] - (float(rest.mean()) if len(rest) else 0.0)
+    changed = frame.assign(prediction=after["prediction"], score=after["score"])
+    scope = changed[~only_lost] if only_lost.any() and (~only_lost).sum() >= 30 else changed
+    parameters = {"features": sorted({f for item in found for f in item.features})}
+    trial = _trial(
+        Act.FIX_DATA, gains, float(loss.mean()), metric(spec, frame), metric(spec, scope), 0.0, 0.0, parameters
+    )
+    return trial, repaired.assign(prediction=after["prediction"], score=after["score"])
+
+
+def rollback(spec: ModelSpec, frame: pd.DataFrame, previous: Predictor) -> Trial:
+    """Let the earlier version answer."""
+    after = answer(spec, previous, frame, probability(spec, frame) is not None)
+    return compare(spec, Act.ROLLBACK, frame, after, parameters={"to_version": previous.version})
+
+
+def recalibrate(spec: ModelSpec, frame: pd.DataFrame, seed: int) -> Trial | None:
+    """A logistic on the logit of the served score, out of fold; None where the task or the rows do not allow it."""
+    if spec.task is not Task.BINARY:
+        return None
+    p = probability(spec, frame)
+    truth = positives(spec, frame["label"])
+    if p is None or len(frame) < 60 or min(truth.sum(), len(truth) - truth.sum()) < 10:
+        return None
+    from sklearn.linear_model import LogisticRegression
+
+    clipped = np.clip(p, 1e-4, 1 - 1e-4)
+    logit = np.log(clipped / (1 - clipped))[:, None]
+    score = p.copy()
+    fold = folds(spec, frame, FOLDS)
+    for k in range(FOLDS):
+        test = fold == k
+        if test.any() and len(np.unique(truth[~test])) == 2:
+            score[test] = LogisticRegression(C=10.0).fit(logit[~test], truth[~test]).predict_proba(logit[test])[:, 1]
+    after = frame[["prediction", "score"]].assign(score=score)
+    return compare(spec, Act.RECALIBRATE, frame, after)
+
+
+def retrain(
+    spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int, *, measure_ordinary: bool = True
+) -> Trial:
+    """Fit on healthy and recent rows (recent weighted), out of fold, less what the same procedure gains on healthy rows.
+
+    Raises: DataError or SpecError when the recipe cannot be fitted on these rows.
+    """
+    base = base.tail(MOST_ROWS)
+    after = _out_of_fold(spec, base, frame, seed)
+    ordinary, error = 0.0, 0.0
+    if measure_ordinary:
+        healthy = base[base["label"].notna() & base["prediction"].notna()]
+        size = min(len(frame), len(healthy) // 2)
+        if size >= 60:
+            held = healthy.tail(size)
+            try:
+                again = _out_of_fold(spec, base.drop(index=held.index), held, seed)
+                usual = compare(spec, Act.RETRAIN, held, again)
+                ordinary, error = usual.gain, usual.se
+            except DataError:
+                pass
+    return compare(spec, Act.RETRAIN, frame, after, ordinary=ordinary, ordinary_se=error if ordinary > 0 else 0.0)
+
+
+def _out_of_fold(spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    scored = probability(spec, frame) is not None
+    fold = folds(spec, frame, FOLDS)
+    parts = []
+    for k in range(FOLDS):
+        test = fold == k
+        if not test.any():
+            continue
+        recent = frame[~test]
+        rows = pd.concat([base, recent], ignore_index=True)
+        weight = np.concatenate([np.ones(len(base)), np.full(len(recent), RECENT_WEIGHT)])
+        parts.append(answer(spec, fit_weighted(spec, rows, weight, seed), frame[test], scored))
+    return pd.concat(parts).loc[frame.index]
+
+
+def fit_weighted(spec: ModelSpec, rows: pd.DataFrame, weight: Floats, seed: int) -> Predictor:
+    """The spec's recipe with weights, or without where its trainer takes none."""
+    from ml.models import recipes
+
+    try:
+        return recipes.fit(spec, rows, seed=seed, sample_weight=weight)
+    except SpecError as error:
+        if "weigh" not in str(error):
+            raise
+        return recipes.fit(spec, rows, seed=seed)
+
+
+def folds(spec: ModelSpec, frame: pd.DataFrame, k: int) -> npt.NDArray[np.int_]:
+    """Fold number of each row: consecutive blocks of time; rows of one entity, and equal rows, stay together."""
+    if spec.entity and spec.entity in frame:
+        key = frame[spec.entity].astype(str).to_numpy()
+    else:
+        key = pd.util.hash_pandas_object(frame[list(spec.used_features)].astype(str), index=False).to_numpy()
+    codes = pd.factorize(key)[0]
+    first = np.full(codes.max() + 1 if len(codes) else 0, len(codes))
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    size = np.bincount(codes, minlength=len(first))
+    order = np.argsort(first, kind="stable")
+    begin = np.cumsum(size[order]) - size[order]
+    block = np.empty(len(first), dtype=int)
+    block[order] = np.minimum(begin * k // max(len(codes), 1), k - 1)
+    return block[codes]
