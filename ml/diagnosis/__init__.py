@@ -13,12 +13,21 @@ from ml.diagnosis.causes import Act, Cause, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.diagnosis.result import Diagnosis
+    from ml.diagnosis.result import Diagnosis as Diagnosis
     from ml.models.predictor import Predictor
     from ml.results import Window
     from ml.spec import ModelSpec
 
-__all__ = ["Act", "Cause", "Verdict", "diagnose"]
+__all__ = ["Act", "Cause", "Diagnosis", "Verdict", "diagnose"]
+
+
+def __getattr__(name: str) -> object:
+    """`Diagnosis` on demand: the closed sets are read in places that must start fast."""
+    if name == "Diagnosis":
+        from ml.diagnosis.result import Diagnosis
+
+        return Diagnosis
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def diagnose(

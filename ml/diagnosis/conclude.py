@@ -170,7 +170,7 @@ def _cause(case: Case, cause: Cause, probability: float) -> RankedCause:
         if case.fault:
             onset = moment_of(case.usable["timestamp"].iloc[case.fault.start])
     elif cause is Cause.LABEL_DELAY:
-        features, onset = ("label",), moment_of(case.maturity.since) if case.maturity else None
+        features, onset = ("label",), case.maturity.since if case.maturity else None
     elif cause is Cause.SEGMENT_SHIFT and case.slice:
         features, segment = (case.slice.column,), case.slice.text
     elif cause in (Cause.HARMLESS_SHIFT, Cause.HARMFUL_COVARIATE_SHIFT, Cause.SEASONAL, Cause.REFERENCE_STALE):

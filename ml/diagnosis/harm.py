@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.monitors.performance import Z_POWER, default_tolerance, design_effect
+
 Floats = npt.NDArray[np.float64]
 Z_WHOLE, Z_PART = 1.96, 2.58
-Z_POWER = 1.645 + 0.842
 MIN_LABELS = 30
 
 
@@ -40,31 +41,6 @@ class Harm:
     needed: int
     gradual: bool
     design_effect: float
-
-
-def design_effect(loss: Floats, pieces: int = 1) -> float:
-    """How many times the variance of a mean exceeds that of independent rows (Newey-West, Bartlett weights; at least 1).
-
-    Rows in order of time; levels of `pieces` equal parts are taken out first, so that a step does not count as noise.
-    """
-    n = len(loss)
-    if n < 40:
-        return 1.0
-    rest = np.concatenate([part - part.mean() for part in np.array_split(loss, pieces)])
-    variance = float((rest**2).mean())
-    if variance <= 0:
-        return 1.0
-    lags = min(int(2 * n ** (1 / 3)), n // 4)
-    total = 1.0
-    for lag in range(1, lags + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float((rest[lag:] * rest[:-lag]).mean()) / variance
-    noise = 2.0 * lags / np.sqrt(n)
-    return 1.0 if total < 1 + noise else total
-
-
-def default_tolerance(baseline: Floats) -> float:
-    """A tenth of the standard deviation of the healthy row loss: less than people notice, more than rounding."""
-    return max(0.1 * float(np.std(baseline)), 1e-6) if len(baseline) else 1e-6
 
 
 def step(values: Floats, margin: int) -> tuple[int, float]:

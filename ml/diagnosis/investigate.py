@@ -17,6 +17,7 @@ from ml.diagnosis.repair import Break
 from ml.errors import DataError, InvalidInput, SpecError
 from ml.metrics import Floats, labelled, metric_interval, positives, probability, row_loss
 from ml.models.predictor import Predictor
+from ml.monitors.maturity import Maturity, maturity
 from ml.results import Interval
 from ml.spec import ModelSpec, Task
 
@@ -41,7 +42,7 @@ class Case:
     moving: list[Break] = field(default_factory=list)
     shifts: list[shift.Shift] = field(default_factory=list)
     like_history: bool = False
-    maturity: labels.Maturity | None = None
+    maturity: Maturity | None = None
     usable: pd.DataFrame = field(default_factory=pd.DataFrame)
     rows: Any = None
     baseline: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -106,14 +107,12 @@ def investigate(
 
 def _gate_labels(case: Case) -> None:
     frames, spec = case.frames, case.spec
-    m = labels.maturity(spec, case.healthy, frames.current, frames.as_of)
+    m = maturity(spec, case.healthy, frames.current, frames.as_of)
     case.maturity = m
     case.usable = frames.current[m.usable]
     case.rows = np.flatnonzero(m.usable)
     text = f"{len(case.usable)} of {m.mature} rows that are old enough have a label ({m.coverage:.0%}; {m.usual:.0%} is usual)"
-    case.cite(
-        "labels", case.ledger.add(Kind.LABELS, text, m.coverage, n=m.mature, unit="share", source="labels.maturity")
-    )
+    case.cite("labels", case.ledger.add(Kind.LABELS, text, m.coverage, n=m.mature, unit="share", source="maturity"))
 
 
 def _stand_in(case: Case) -> None:

@@ -1,64 +1,14 @@
-"""Which labels may be trusted: mature ones; and whether they are overdue or broken."""
+"""Labels that are broken: one class only, turned round, joined to the wrong rows, in another unit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ml.metrics import Floats, as_class, positives, row_loss
 from ml.spec import ModelSpec, Task
-
-Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Maturity:
-    """`usable`: rows of the current frame with a prediction and a label old enough to be unbiased. `coverage` of the rows
-    that should have a label by now; `usual` that of healthy rows. `due` when the next labels are expected."""
-
-    usable: Mask
-    mature: int
-    coverage: float
-    usual: float
-    overdue: bool
-    delay: timedelta
-    due: datetime | None
-    since: pd.Timestamp | None
-
-
-def maturity(spec: ModelSpec, healthy: pd.DataFrame, current: pd.DataFrame, as_of: datetime | None) -> Maturity:
-    """Delay = the spec's, or the 90th percentile of healthy delays where that is longer."""
-    known = (current["label"].notna() & current["prediction"].notna()).to_numpy()
-    delay = spec.label_delay
-    late = (healthy["label_timestamp"] - healthy["timestamp"]).dropna()
-    if len(late) >= 20:
-        delay = max(delay, late.quantile(0.9).to_pytimedelta())
-    served = healthy["prediction"].notna()
-    usual = float(healthy.loc[served, "label"].notna().mean()) if served.any() else 1.0
-    if as_of is None or current["timestamp"].isna().all():
-        share = float(known.mean()) if len(known) else 0.0
-        return Maturity(known, len(known), share, usual, False, delay, None, None)
-    old = (current["timestamp"] <= pd.Timestamp(as_of) - delay).to_numpy()
-    n = int(old.sum())
-    coverage = float(known[old].mean()) if n else 0.0
-    tail = np.flatnonzero(old)[-max(n // 3, min(n, 20)) :] if n else np.zeros(0, dtype=int)
-    recent = float(known[tail].mean()) if len(tail) else 0.0
-    overdue = n >= 20 and usual > 0 and min(coverage, recent) < 0.5 * usual
-    since = None
-    if overdue:
-        from ml.diagnosis.breaks import onset_row
-
-        missing = ~known & old
-        since = current["timestamp"].iloc[onset_row(missing[old])] if missing.any() else None
-    full = bool(len(known) and known.mean() >= 0.95 * max(coverage, 1e-9))
-    usable = known if full else known & old
-    pending = (~known) & (~old)
-    due = (current["timestamp"][pending].min() + delay).to_pydatetime() if pending.any() else None
-    return Maturity(usable, n, coverage, usual, overdue, delay, due, since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.diagnosis.causes import Act
-from ml.diagnosis.harm import design_effect
 from ml.diagnosis.repair import Break
 from ml.errors import DataError, SpecError
 from ml.metrics import metric, positives, probability, row_loss
 from ml.models.predictor import Predictor
+from ml.monitors.performance import design_effect
 from ml.spec import ModelSpec, Task
 
 Floats = npt.NDArray[np.float64]
