@@ -61,7 +61,14 @@ def claim(services: Services, *, worker: str) -> Execution | None:
             row.state, row.started_at = "running", wall
             move_proposal(session, proposal, ProposalEvent.START, at=services.now(), actor=worker)
         else:
-            audit.append(session, at=services.now(), actor=worker, event="execution taken over", subject=proposal.id, data={"token": row.token})
+            audit.append(
+                session,
+                at=services.now(),
+                actor=worker,
+                event="execution taken over",
+                subject=proposal.id,
+                data={"token": row.token},
+            )
         return row
 
 
@@ -113,7 +120,9 @@ def _owned(session: Session, execution: Execution) -> Execution:
     """The execution, locked and still ours. Raises: LeaseLost."""
     row = session.scalar(select(Execution).where(Execution.id == execution.id).with_for_update())
     if row is None or row.state != "running" or row.token != execution.token:
-        raise LeaseLost(f"execution {execution.id} was taken over after its lease; nothing was written by {execution.worker}")
+        raise LeaseLost(
+            f"execution {execution.id} was taken over after its lease; nothing was written by {execution.worker}"
+        )
     return row
 
 
@@ -122,13 +131,20 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
     with services.store.write() as session:
         row = _owned(session, execution)
         row.lease_until = services.wall() + LEASE
-        step = session.scalar(select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name))
+        step = session.scalar(
+            select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name)
+        )
         if step is not None and step.state == "done":
             return dict(step.result or {})
         if step is None:
             session.add(
                 ExecutionStep(
-                    execution_id=row.id, name=name, position=position, state="intended", token=row.token, intended_at=services.wall()
+                    execution_id=row.id,
+                    name=name,
+                    position=position,
+                    state="intended",
+                    token=row.token,
+                    intended_at=services.wall(),
                 )
             )
         else:
@@ -152,10 +168,24 @@ def _end(services: Services, execution: Execution, work: Work, seconds: float) -
         proposal = session.get_one(Proposal, row.proposal_id)
         finish(session, work)
         row.state, row.finished_at, row.seconds = "done", services.wall(), seconds
-        move_proposal(session, proposal, ProposalEvent.FINISH, at=work.at, actor=execution.worker or "", data={"results": work.results})
+        move_proposal(
+            session,
+            proposal,
+            ProposalEvent.FINISH,
+            at=work.at,
+            actor=execution.worker or "",
+            data={"results": work.results},
+        )
         move_proposal(session, proposal, ProposalEvent.WATCH, at=work.at, actor="watchkeeper")
         if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
-            move_incident(session, incident, IncidentEvent.EXECUTE, at=work.at, actor="watchkeeper", reason=f"{proposal.kind} done")
+            move_incident(
+                session,
+                incident,
+                IncidentEvent.EXECUTE,
+                at=work.at,
+                actor="watchkeeper",
+                reason=f"{proposal.kind} done",
+            )
 
 
 def _abandon(services: Services, execution: Execution, event: ProposalEvent, state: str, why: str) -> None:
@@ -192,7 +222,9 @@ def _heartbeat(services: Services, execution: Execution) -> Iterator[None]:
             with services.store.write() as session:
                 session.execute(
                     update(Execution)
-                    .where(Execution.id == execution.id, Execution.token == execution.token, Execution.state == "running")
+                    .where(
+                        Execution.id == execution.id, Execution.token == execution.token, Execution.state == "running"
+                    )
                     .values(lease_until=services.wall() + LEASE)
                 )
 
@@ -203,5 +235,3 @@ def _heartbeat(services: Services, execution: Execution) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-

@@ -1,7 +1,7 @@
 """When things happen: APScheduler is the clock, the database decides. Each slot is claimed there, so it runs once.
 
-    every second   carry out what was approved, deliver what was promised
-    every minute   the watch, for each model whose slot (its spec's `every`) has come; expiry of what nobody decided
+every second   carry out what was approved, deliver what was promised
+every minute   the watch, for each model whose slot (its spec's `every`) has come; expiry of what nobody decided
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class Scheduler:
 
         self._services = services
         self._worker = worker_name()
-        self._clock = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
+        self._clock = BackgroundScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
 
     def start(self) -> None:
         self._clock.add_job(self._act, "interval", seconds=1, id="act")

@@ -41,7 +41,9 @@ def find_home(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
 
 
-def load_settings(environ: Mapping[str, str] | None = None, *, home: Path | None = None, cwd: Path | None = None) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, home: Path | None = None, cwd: Path | None = None
+) -> Settings:
     """The settings of a workspace: `home`, else WATCHKEEPER_HOME, else the nearest folder upwards with a workspace.
 
     Raises: InvalidInput when there is no workspace, or `watchkeeper.yaml` has an unknown key.

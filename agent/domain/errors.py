@@ -1,12 +1,12 @@
 """What can go wrong in deciding and acting; the rest of the tree is in `ml.errors`.
 
-    WatchkeeperError
-    ├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
-    └── Conflict
-        ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
-        ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
-        ├── Frozen            the kill switch is on                                  (exit 1, 409)
-        └── LeaseLost         another worker has taken the execution over            (internal)
+WatchkeeperError
+├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
+└── Conflict
+    ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
+    ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
+    ├── Frozen            the kill switch is on                                  (exit 1, 409)
+    └── LeaseLost         another worker has taken the execution over            (internal)
 """
 
 from ml.errors import Conflict, DataError, InvalidInput, NotFound, SpecError, Unavailable, WatchkeeperError

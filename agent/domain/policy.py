@@ -99,7 +99,9 @@ def may_decide(policy: Policy, request: Request, person: str) -> Answer:
         return Answer(False, f"{person!r} has none of the roles {', '.join(rule.roles)}{known}.", rule.approvals)
     if not any(fnmatchcase(request.model, pattern) for pattern in entry.models):
         return Answer(False, f"{person!r} may not decide for the model {request.model!r}{known}.", rule.approvals)
-    return Answer(True, f"{person!r} may decide: {request.risk} risk needs {rule.approvals} approval(s).", rule.approvals)
+    return Answer(
+        True, f"{person!r} may decide: {request.risk} risk needs {rule.approvals} approval(s).", rule.approvals
+    )
 
 
 def who_may_decide(policy: Policy, request: Request) -> list[str]:

@@ -98,7 +98,9 @@ def _expire_one(session: Session, proposal: Proposal, now: datetime) -> None:
     why = f"{what} by {by:%Y-%m-%d %H:%M} UTC"
     move_proposal(session, proposal, ProposalEvent.EXPIRE, at=now, actor="clock", reason=why)
     session.execute(
-        update(Execution).where(Execution.proposal_id == proposal.id, Execution.state == "ready").values(state="superseded", error=why)
+        update(Execution)
+        .where(Execution.proposal_id == proposal.id, Execution.state == "ready")
+        .values(state="superseded", error=why)
     )
     _decline(session, proposal, now, f"expired: {why}")
 
@@ -127,10 +129,17 @@ def _record(session: Session, proposal: Proposal, person: str, decision: str, re
     if known is not None:
         return
     session.add(
-        Approval(proposal_id=proposal.id, person=person, decision=decision, digest=proposal.digest, reason=reason, at=at)
+        Approval(
+            proposal_id=proposal.id, person=person, decision=decision, digest=proposal.digest, reason=reason, at=at
+        )
     )
     audit.append(
-        session, at=at, actor=person, event=f"decision {decision}", subject=proposal.id, data={"digest": proposal.digest, "reason": reason}
+        session,
+        at=at,
+        actor=person,
+        event=f"decision {decision}",
+        subject=proposal.id,
+        data={"digest": proposal.digest, "reason": reason},
     )
 
 

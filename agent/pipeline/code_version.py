@@ -13,7 +13,11 @@ def code_version(home: Path) -> str:
     git = shutil.which("git")
     if git is not None and (home / ".git").exists():
         found = subprocess.run(
-            [git, "-C", str(home), "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, timeout=5, check=False
+            [git, "-C", str(home), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
         if found.returncode == 0:
             return f"git:{found.stdout.strip()}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy.orm import Session
@@ -24,58 +26,70 @@ if TYPE_CHECKING:
 ACTOR = "diagnosis"
 
 
-def diagnose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> Finding:
-    """Diagnose an incident on the rows of the last window (with the label delay before it), and store the answer."""
+@dataclass(frozen=True, slots=True)
+class Investigated:
+    """A finding, the window that it is about, and how long it took."""
+
+    finding: Finding
+    window: Window
+    seconds: float
+
+
+def investigate(services: Services, spec: ModelSpec, at: datetime) -> Investigated:
+    """Diagnose a model on the rows of the last window (with the label delay before it). Reads only."""
     import ml.diagnosis
 
     started = time.perf_counter()
     champion = services.registry.champion(spec.name)
     version = champion.version if champion else None
     window = Window(at - spec.label_delay - spec.window, at)
-    previous = _previous_version(session, spec, version)
-    finding = ml.diagnosis.diagnose(
-        spec,
-        reference_of(services, session, spec, version, at).frame,
-        without_harmed(session, spec, services.log.read(spec, window, as_of=at)),
-        history=healthy_history(services, session, spec, window.start),
-        deployments=pd.DataFrame(
-            queries.deployments(session, spec.name), columns=["timestamp", "version", "kind", "note"]
-        ),
-        model=services.registry.load(spec.name, version, spec) if version else None,
-        previous_model=services.registry.load(spec.name, previous, spec) if previous else None,
-        as_of=at,
-    )
-    document = finding.to_json()
-    leading = finding.causes[0]
+    with services.store.read() as session:
+        ledger = queries.deployments(session, spec.name)
+        previous = _previous_version(ledger, version)
+        finding = ml.diagnosis.diagnose(
+            spec,
+            reference_of(services, session, spec, version, at).frame,
+            without_harmed(session, spec, services.log.read(spec, window, as_of=at)),
+            history=healthy_history(services, session, spec, window.start),
+            deployments=pd.DataFrame(ledger, columns=["timestamp", "version", "kind", "note"]),
+            model=services.registry.load(spec.name, version, spec) if version else None,
+            previous_model=services.registry.load(spec.name, previous, spec) if previous else None,
+            as_of=at,
+            window=window,
+        )
+    return Investigated(finding, window, time.perf_counter() - started)
+
+
+def diagnose(session: Session, incident: Incident, investigated: Investigated, at: datetime) -> None:
+    """Store what was found with its incident."""
+    document = investigated.finding.to_json()
+    leading = investigated.finding.causes[0]
     session.add(
         Diagnosis(
             incident_id=incident.id,
             at=at,
-            window_start=window.start,
-            window_end=window.end,
+            window_start=investigated.window.start,
+            window_end=investigated.window.end,
             verdict=document["verdict"],
             cause=str(leading.cause),
             probability=leading.probability,
             onset=leading.onset,
             action=document["action"]["kind"],
             document=document,
-            seconds=time.perf_counter() - started,
+            seconds=investigated.seconds,
         )
     )
     incident.title = title_of(document)
     move_incident(session, incident, IncidentEvent.DIAGNOSE, at=at, actor=ACTOR, reason=incident.title)
-    session.flush()
-    return finding
 
 
-def title_of(document: dict[str, object]) -> str:
+def title_of(document: Mapping[str, Any]) -> str:
     """One line for lists: the leading cause, its features, and the action."""
-    cause = document["causes"][0]  # type: ignore[index]
+    cause = document["causes"][0]
     features = f" in {', '.join(cause['features'])}" if cause["features"] else ""
     return f"{cause['cause'].replace('_', ' ')}{features}"
 
 
-def _previous_version(session: Session, spec: ModelSpec, champion: str | None) -> str | None:
+def _previous_version(ledger: Sequence[Mapping[str, Any]], champion: str | None) -> str | None:
     """The version that answered before the champion, by the ledger."""
-    ledger = [entry["version"] for entry in queries.deployments(session, spec.name)]
-    return next((version for version in reversed(ledger) if version != champion), None)
+    return next((entry["version"] for entry in reversed(ledger) if entry["version"] != champion), None)

@@ -80,7 +80,11 @@ def check_data(work: Work) -> Mapping[str, Any]:
     needed = work.spec.training.min_labels
     if len(frame) < needed:
         raise Refused(f"only {len(frame)} labelled rows are fit for training, {needed} are needed")
-    return {"rows": len(frame), "from": frame["timestamp"].min().isoformat(), "to": frame["timestamp"].max().isoformat()}
+    return {
+        "rows": len(frame),
+        "from": frame["timestamp"].min().isoformat(),
+        "to": frame["timestamp"].max().isoformat(),
+    }
 
 
 def train(work: Work) -> Mapping[str, Any]:
@@ -143,7 +147,10 @@ def switch(work: Work) -> Mapping[str, Any]:
     """Make the version champion, if the champion is still the expected one."""
     from ml.models import deployment
 
-    target = work.proposal.action.get("to_version") or work.results.get("train", work.results.get("recalibrate", {}))["version"]
+    target = (
+        work.proposal.action.get("to_version")
+        or work.results.get("train", work.results.get("recalibrate", {}))["version"]
+    )
     expected = work.proposal.action["expected_version"] or None
     switched = deployment.promote(work.services.registry, work.spec.name, target, expected=expected)
     return {"from": switched.from_version, "to": switched.to_version}
@@ -157,7 +164,12 @@ STEPS: Mapping[ActionKind, tuple[tuple[str, Step], ...]] = {
         ("evaluate", evaluate),
         ("switch", switch),
     ),
-    ActionKind.RECALIBRATE: (("recheck", recheck), ("check_data", check_data), ("recalibrate", recalibrate), ("switch", switch)),
+    ActionKind.RECALIBRATE: (
+        ("recheck", recheck),
+        ("check_data", check_data),
+        ("recalibrate", recalibrate),
+        ("switch", switch),
+    ),
     ActionKind.ROLLBACK: (("recheck", recheck), ("switch", switch)),
     ActionKind.PROMOTE: (("recheck", recheck), ("switch", switch)),
     ActionKind.REFRESH_REFERENCE: (("recheck", recheck),),
@@ -178,10 +190,17 @@ def finish(session: Session, work: Work) -> None:
     else:
         session.add(
             Deployment(
-                model=spec.name, version=work.results["switch"]["to"], kind=action.kind, at=work.at, note=proposal.why, proposal_id=proposal.id
+                model=spec.name,
+                version=work.results["switch"]["to"],
+                kind=action.kind,
+                at=work.at,
+                note=proposal.why,
+                proposal_id=proposal.id,
             )
         )
-    session.add(Verification(proposal_id=proposal.id, started_at=work.at, due_at=work.at + spec.label_delay + verification.time))
+    session.add(
+        Verification(proposal_id=proposal.id, started_at=work.at, due_at=work.at + spec.label_delay + verification.time)
+    )
     promise(
         session,
         key=f"executed:{proposal.id}",

@@ -26,40 +26,70 @@ KEPT_PROFILES = 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw."""
+    """What one look saw; `profile` is kept to rank later windows against."""
 
-    run: MonitorRun
+    model: str
+    window: Window
+    rows: int
+    champion: str | None
+    seconds: float
     measurements: list[Measurement]
+    profile: Profile
 
 
-def look(services: Services, session: Session, spec: ModelSpec, at: datetime) -> Look | None:
+def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
     """Measure the window that ends at `at`; None when this look was made before (each look happens once).
 
     `recent` is judged without labels. `mature` is one window long too, but ends a label delay earlier, so that its
-    labels have had time to arrive.
+    labels have had time to arrive. Reads only: `keep` stores what was seen.
     """
     recent = Window.before(at, spec.window)
     mature = Window.before(at - spec.label_delay, spec.window)
-    if session.scalar(select(MonitorRun.id).where(MonitorRun.model == spec.name, MonitorRun.window_end == recent.end)):
-        return None
-    started = time.perf_counter()
-    champion = services.registry.champion(spec.name)
-    version = champion.version if champion else None
-    frame = without_harmed(session, spec, services.log.read(spec, Window(mature.start, recent.end), as_of=at))
-    reference = reference_of(services, session, spec, version, at)
-    measurements = measure(session, spec, reference, frame, recent=recent, mature=mature, at=at)
+    with services.store.read() as session:
+        seen = select(MonitorRun.id).where(MonitorRun.model == spec.name, MonitorRun.window_end == recent.end)
+        if session.scalar(seen) is not None:
+            return None
+        started = time.perf_counter()
+        champion = services.registry.champion(spec.name)
+        version = champion.version if champion else None
+        frame = services.log.read(spec, Window(mature.start, recent.end), as_of=at)
+        frame = without_harmed(session, spec, frame)
+        reference = reference_of(services, session, spec, version, at)
+        measurements, profile = measure(session, spec, reference, frame, recent=recent, mature=mature, at=at)
+    rows = int((frame["timestamp"] >= recent.start).sum())
+    return Look(spec.name, recent, rows, version, time.perf_counter() - started, measurements, profile)
+
+
+def keep(session: Session, seen: Look) -> None:
+    """Store a look with its measurements; its profile too, when it does not overlap the one stored last."""
     run = MonitorRun(
-        model=spec.name,
-        window_start=recent.start,
-        window_end=recent.end,
-        rows=int((frame["timestamp"] >= recent.start).sum()),
-        champion=version,
-        seconds=time.perf_counter() - started,
+        model=seen.model,
+        window_start=seen.window.start,
+        window_end=seen.window.end,
+        rows=seen.rows,
+        champion=seen.champion,
+        seconds=seen.seconds,
     )
     session.add(run)
     session.flush()
-    session.add_all(_row(run, m) for m in measurements)
-    return Look(run, measurements)
+    session.add_all(_row(run, measurement) for measurement in seen.measurements)
+    bins = seen.profile.bins.id
+    last = session.scalar(
+        select(StoredProfile.window_end)
+        .where(StoredProfile.model == seen.model, StoredProfile.bins == bins)
+        .order_by(StoredProfile.window_end.desc())
+        .limit(1)
+    )
+    if seen.profile.rows and (last is None or last <= seen.window.start):
+        session.add(
+            StoredProfile(
+                model=seen.model,
+                bins=bins,
+                window_start=seen.window.start,
+                window_end=seen.window.end,
+                document=seen.profile.to_dict(with_bins=False),
+            )
+        )
 
 
 def measure(
@@ -71,12 +101,13 @@ def measure(
     recent: Window,
     mature: Window,
     at: datetime,
-) -> list[Measurement]:
-    """Every measurement of one look, each `no_data` where its rows are missing."""
+) -> tuple[list[Measurement], Profile]:
+    """Every measurement of one look, each `no_data` where its rows are missing, and the profile."""
+    from ml.monitors.performance import performance
+
     from ml.data.bins import make_bins
     from ml.data.profiles import profile_frame
     from ml.monitors.drift import drift
-    from ml.monitors.performance import performance
     from ml.monitors.quality import quality
 
     bins = make_bins(spec, reference.frame)
@@ -89,8 +120,7 @@ def measure(
         *drift(spec, before, now, window=recent, history=history),
         *performance(spec, labelled, window=mature, reference=reference.frame, as_of=at),
     ]
-    _keep(session, spec, now, recent)
-    return found
+    return found, now
 
 
 def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> Sequence[Profile]:
@@ -99,27 +129,17 @@ def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) ->
 
     rows = session.scalars(
         select(StoredProfile)
-        .where(StoredProfile.model == spec.name, StoredProfile.bins == now.bins.id, StoredProfile.window_end <= recent.start)
+        .where(
+            StoredProfile.model == spec.name,
+            StoredProfile.bins == now.bins.id,
+            StoredProfile.window_end <= recent.start,
+        )
         .order_by(StoredProfile.window_end.desc())
         .limit(KEPT_PROFILES)
     ).all()
     unhealthy = [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
     healthy = [row for row in rows if not any(Window(row.window_start, row.window_end).overlaps(w) for w in unhealthy)]
     return [Profile.from_dict(row.document, now.bins) for row in healthy]
-
-
-def _keep(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> None:
-    """Store this window's profile when it does not overlap the one stored last."""
-    last = session.scalar(
-        select(StoredProfile.window_end)
-        .where(StoredProfile.model == spec.name, StoredProfile.bins == now.bins.id)
-        .order_by(StoredProfile.window_end.desc())
-        .limit(1)
-    )
-    if now.rows and (last is None or last <= recent.start):
-        session.add(
-            StoredProfile(model=spec.name, bins=now.bins.id, window_start=recent.start, window_end=recent.end, document=now.to_dict(with_bins=False))
-        )
 
 
 def _row(run: MonitorRun, m: Measurement) -> MeasurementRow:

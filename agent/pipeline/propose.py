@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.domain.incident import IncidentEvent
+from agent.domain.incident import IncidentEvent, IncidentState
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
@@ -20,15 +20,21 @@ from tools import actions
 from tools.actions import CHARACTER, Action, ActionKind
 
 ACTOR = "watchkeeper"
-QUIET = (ActionKind.NO_ACTION, ActionKind.WAIT_FOR_LABELS)
-"""Kinds that ask nobody anything: they are recorded with the incident."""
+
+
+def may_propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> bool:
+    """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live, and the
+    cooldown after the last proposal is over."""
+    if incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
+        return False
+    if queries.live_proposal(session, spec.name) is not None:
+        return False
+    last = queries.last_ended(session, spec.name)
+    return last is None or at >= last + services.policy().cooldown
 
 
 def propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> Proposal | None:
-    """The proposal that follows from the latest diagnosis, or None where nothing is to be done now.
-
-    Nothing is proposed while another proposal of the model is live, or within the cooldown after one ended.
-    """
+    """The proposal that follows from the latest diagnosis, or None where nothing is to be done now."""
     diagnosis = queries.latest_diagnosis(session, incident.id)
     if diagnosis is None:
         return None
@@ -40,10 +46,7 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
     if diagnosis.document["action"].get("escalate"):
         _ask_a_person(session, spec, incident, diagnosis, at)
         return None
-    if kind in QUIET or queries.live_proposal(session, spec.name) is not None:
-        return None
-    last = queries.last_ended(session, spec.name)
-    if last is not None and at < last + services.policy().cooldown:
+    if kind is ActionKind.WAIT_FOR_LABELS:
         return None
     action = _action(services, session, spec, diagnosis)
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
@@ -128,7 +131,9 @@ def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Di
     kind = ActionKind(diagnosis.action)
     champion = services.registry.champion(spec.name)
     version = champion.version if champion else ""
-    window = Window.before(diagnosis.window_end, max(spec.training.window, diagnosis.window_end - diagnosis.window_start))
+    window = Window.before(
+        diagnosis.window_end, max(spec.training.window, diagnosis.window_end - diagnosis.window_start)
+    )
     pinned = {
         "expected_version": version,
         "data_version": str(services.log.version(spec.name)),

@@ -30,7 +30,9 @@ class Reference:
     source: str
 
 
-def reference_of(services: Services, session: Session, spec: ModelSpec, champion: str | None, before: datetime) -> Reference:
+def reference_of(
+    services: Services, session: Session, spec: ModelSpec, champion: str | None, before: datetime
+) -> Reference:
     """The rows a model is compared with: the chosen window, else the champion's hold-out, else the log's beginning.
 
     The frame is empty when the log has nothing before `before`.

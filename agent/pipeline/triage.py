@@ -68,7 +68,12 @@ def _open(session: Session, spec: ModelSpec, measurement: Measurement, severity:
         actor=ACTOR,
         event="incident open",
         subject=incident.id,
-        data={"model": spec.name, "monitor": measurement.monitor, "feature": measurement.feature, "detail": measurement.detail},
+        data={
+            "model": spec.name,
+            "monitor": measurement.monitor,
+            "feature": measurement.feature,
+            "detail": measurement.detail,
+        },
     )
     return incident
 
@@ -83,7 +88,9 @@ def _breaches_before(session: Session, spec: ModelSpec, look: Look, measurement:
         .where(
             MeasurementRow.model == spec.name,
             MeasurementRow.monitor == measurement.monitor,
-            MeasurementRow.feature.is_(None) if measurement.feature is None else MeasurementRow.feature == measurement.feature,
+            MeasurementRow.feature.is_(None)
+            if measurement.feature is None
+            else MeasurementRow.feature == measurement.feature,
             MeasurementRow.window_end < measurement.window.end,
         )
         .order_by(MeasurementRow.window_end.desc())

@@ -40,17 +40,21 @@ class Finding:
     document: dict[str, Any]
 
 
-def verify(services: Services, session: Session, spec: ModelSpec, at: datetime) -> Proposal | None:
-    """Judge the execution that is being watched, if its rows or its time have come; the proposal when it was judged."""
-    proposal = session.scalar(
-        select(Proposal).where(Proposal.model == spec.name, Proposal.state == ProposalState.VERIFYING).order_by(Proposal.approved_at).limit(1)
-    )
+def judge(services: Services, spec: ModelSpec, at: datetime) -> Finding | None:
+    """Judge the execution that is being watched; None while there is none, or it is too early to say. Reads only."""
+    with services.store.read() as session:
+        proposal = _watched(session, spec.name)
+        if proposal is None:
+            return None
+        return _judge(services, session, spec, proposal, session.get_one(Verification, proposal.id), at)
+
+
+def settle(services: Services, session: Session, spec: ModelSpec, finding: Finding, at: datetime) -> Proposal | None:
+    """Record a verdict and what follows from it; the proposal that was judged."""
+    proposal = _watched(session, spec.name)
     if proposal is None:
         return None
     watched = session.get_one(Verification, proposal.id)
-    finding = _judge(services, session, spec, proposal, watched, at)
-    if finding is None:
-        return None
     watched.verdict, watched.decided_at, watched.document = finding.verdict, at, finding.document
     move_proposal(session, proposal, EVENTS[finding.verdict], at=at, actor=ACTOR, data=finding.document)
     incident = session.get(Incident, proposal.incident_id) if proposal.incident_id else None
@@ -61,7 +65,12 @@ def verify(services: Services, session: Session, spec: ModelSpec, at: datetime) 
         if recovered:
             for alert in queries.firing_alerts(session, spec.name):
                 alert.cleared_at = at
-    if finding.verdict == "failed" and proposal.kind in (ActionKind.RETRAIN, ActionKind.RECALIBRATE, ActionKind.PROMOTE):
+            _end_unfit_window(session, proposal, finding)
+    if finding.verdict == "failed" and proposal.kind in (
+        ActionKind.RETRAIN,
+        ActionKind.RECALIBRATE,
+        ActionKind.PROMOTE,
+    ):
         _offer_rollback(services, session, spec, proposal, incident, finding, at)
     promise(
         session,
@@ -74,6 +83,15 @@ def verify(services: Services, session: Session, spec: ModelSpec, at: datetime) 
     )
     session.flush()
     return proposal
+
+
+def _watched(session: Session, model: str) -> Proposal | None:
+    return session.scalar(
+        select(Proposal)
+        .where(Proposal.model == model, Proposal.state == ProposalState.VERIFYING)
+        .order_by(Proposal.approved_at)
+        .limit(1)
+    )
 
 
 def _judge(
@@ -99,10 +117,18 @@ def _judge_switch(
     if len(after) < spec.verification.rows and not due:
         return None
     if len(after) < 10:
-        return Finding("inconclusive", {"statement": f"Only {len(after)} labelled rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.", "n": len(after)})
+        return Finding(
+            "inconclusive",
+            {
+                "statement": f"Only {len(after)} labelled rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.",
+                "n": len(after),
+            },
+        )
     replaced = proposal.action["expected_version"]
     if not replaced:
-        return Finding("inconclusive", {"statement": "There was no version before this one to compare with.", "n": len(after)})
+        return Finding(
+            "inconclusive", {"statement": "There was no version before this one to compare with.", "n": len(after)}
+        )
     old = services.registry.load(spec.name, replaced, spec)
     nothing_done = after.assign(**{name: column for name, column in old.predict(after).items()})
     gain = row_loss(spec, nothing_done) - row_loss(spec, after)
@@ -126,7 +152,13 @@ def _judge_switch(
 
 
 def _judge_repair(
-    services: Services, session: Session, spec: ModelSpec, proposal: Proposal, watched: Verification, after: pd.DataFrame, at: datetime
+    services: Services,
+    session: Session,
+    spec: ModelSpec,
+    proposal: Proposal,
+    watched: Verification,
+    after: pd.DataFrame,
+    at: datetime,
 ) -> Finding | None:
     """Do the repaired columns look like the reference again in the latest rows?"""
     from ml.monitors.drift import drift_of_frames
@@ -136,27 +168,54 @@ def _judge_repair(
     if len(latest) < spec.verification.rows and not due:
         return None
     if len(latest) < 10:
-        return Finding("inconclusive", {"statement": f"Only {len(latest)} rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.", "n": len(latest)})
+        return Finding(
+            "inconclusive",
+            {
+                "statement": f"Only {len(latest)} rows came in until {watched.due_at:%Y-%m-%d %H:%M} UTC.",
+                "n": len(latest),
+            },
+        )
     reference = reference_of(services, session, spec, _champion(services, spec), watched.started_at).frame
     start = latest["timestamp"].iloc[0].to_pydatetime()
     columns = proposal.action["features"]
     measured = [m for m in drift_of_frames(spec, reference, latest, Window(start, at)) if m.feature in columns]
     broken = [m for m in measured if m.status is Status.BREACH]
     mature = labelled(latest)
-    numbers: dict[str, Any] = {"n": len(latest), "metric": spec.metric, "after": _finite(metric(spec, mature)) if len(mature) else None}
+    numbers: dict[str, Any] = {
+        "n": len(latest),
+        "metric": spec.metric,
+        "after": _finite(metric(spec, mature)) if len(mature) else None,
+    }
     names = ", ".join(columns)
     if broken:
         if not due:
             return None
         return Finding("failed", {"statement": f"{names} still arrives broken: {broken[0].detail}", **numbers})
+    return Finding(
+        "succeeded",
+        {
+            "clean_from": start.isoformat(),
+            "statement": f"{names} looks like the reference again in the latest {len(latest)} rows.",
+            **numbers,
+        },
+    )
+
+
+def _end_unfit_window(session: Session, proposal: Proposal, finding: Finding) -> None:
+    """A repaired source is trusted from its first clean row on, not from when it was reported."""
     marked = session.scalar(select(UnfitWindow).where(UnfitWindow.proposal_id == proposal.id))
-    if marked is not None:
-        marked.end = max(marked.end, start)
-    return Finding("succeeded", {"statement": f"{names} looks like the reference again in the latest {len(latest)} rows.", **numbers})
+    if marked is not None and "clean_from" in finding.document:
+        marked.end = max(marked.end, datetime.fromisoformat(finding.document["clean_from"]))
 
 
 def _offer_rollback(
-    services: Services, session: Session, spec: ModelSpec, proposal: Proposal, incident: Incident | None, finding: Finding, at: datetime
+    services: Services,
+    session: Session,
+    spec: ModelSpec,
+    proposal: Proposal,
+    incident: Incident | None,
+    finding: Finding,
+    at: datetime,
 ) -> None:
     """A rollback of what was just done, ready to approve."""
     current = _champion(services, spec)
@@ -164,7 +223,16 @@ def _offer_rollback(
         return
     action = actions.Rollback(model=spec.name, expected_version=current, to_version=proposal.action["expected_version"])
     file_proposal(
-        services, session, spec, action, None, incident, at=at, requested_by=ACTOR, why=finding.document["statement"], trial=finding.document
+        services,
+        session,
+        spec,
+        action,
+        None,
+        incident,
+        at=at,
+        requested_by=ACTOR,
+        why=finding.document["statement"],
+        trial=finding.document,
     )
 
 

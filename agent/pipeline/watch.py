@@ -1,21 +1,23 @@
-"""One turn of the watch for one model: look, triage, diagnose, propose; and judge what was done before."""
+"""One turn of the watch for one model: look, triage, diagnose, propose; and judge what was done before.
+
+What takes long (measuring, diagnosing, judging) only reads; each result is then stored in a short transaction, so that
+nobody's approval waits for a computation.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from agent.domain.incident import IncidentState
 from agent.pipeline.approve import expire
-from agent.pipeline.diagnose import diagnose
-from agent.pipeline.monitor import look
-from agent.pipeline.propose import propose
+from agent.pipeline.diagnose import diagnose, investigate
+from agent.pipeline.monitor import keep, look
+from agent.pipeline.propose import may_propose, propose
 from agent.pipeline.report import write_report
 from agent.pipeline.services import Services
 from agent.pipeline.triage import triage
-from agent.pipeline.verify import verify
+from agent.pipeline.verify import judge, settle
 from agent.store import queries
 from agent.store.tables import Diagnosis, Incident, Proposal
 from ml.results import Measurement
@@ -37,30 +39,43 @@ class Turn:
 
 
 def watch(services: Services, model: str, at: datetime) -> Turn:
-    """Take one turn for one model at `at`, in one transaction."""
+    """Take one turn for one model at `at`."""
     with services.store.write() as session:
         spec = queries.spec_of(session, model)
         expire(services, session)
-        seen = look(services, session, spec, at)
+    verified = _verify(services, spec, at)
+    seen = look(services, spec, at)
+    with services.store.write() as session:
         if seen is None:
-            return Turn(model, at, looked=False, incident=queries.unresolved_incident(session, model))
-        verified = verify(services, session, spec, at)
+            return Turn(
+                model, at, looked=False, incident=queries.unresolved_incident(session, model), verified=verified
+            )
+        keep(session, seen)
         incident = triage(session, spec, seen, at)
-        proposal = None
-        if incident is not None and incident.state in (IncidentState.OPEN, IncidentState.DIAGNOSED):
-            proposal = _work_on(services, session, spec, incident, at)
-        for done in (incident, session.get(Incident, verified.incident_id) if verified and verified.incident_id else None):
-            if done is not None and done.state == IncidentState.RESOLVED:
-                write_report(services, session, spec, done, at)
-        diagnosis = queries.latest_diagnosis(session, incident.id) if incident else None
-        return Turn(model, at, True, tuple(seen.measurements), incident, diagnosis, proposal, verified)
+        work = incident is not None and may_propose(services, session, spec, incident, at)
+    diagnosis, proposal = None, None
+    if work and incident is not None:
+        investigated = investigate(services, spec, at)
+        with services.store.write() as session:
+            incident = session.get_one(Incident, incident.id)
+            if may_propose(services, session, spec, incident, at):
+                diagnose(session, incident, investigated, at)
+                session.flush()
+                proposal = propose(services, session, spec, incident, at)
+                diagnosis = queries.latest_diagnosis(session, incident.id)
+                if incident.state == IncidentState.RESOLVED:
+                    write_report(services, session, spec, incident, at)
+    return Turn(model, at, True, tuple(seen.measurements), incident, diagnosis, proposal, verified)
 
 
-def _work_on(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> Proposal | None:
-    """Diagnose and propose; a diagnosed incident is diagnosed again only once the cooldown lets something be proposed."""
-    last = queries.last_ended(session, spec.name)
-    cooling = last is not None and at < last + services.policy().cooldown
-    if incident.state == IncidentState.DIAGNOSED and cooling:
+def _verify(services: Services, spec: ModelSpec, at: datetime) -> Proposal | None:
+    finding = judge(services, spec, at)
+    if finding is None:
         return None
-    diagnose(services, session, spec, incident, at)
-    return propose(services, session, spec, incident, at)
+    with services.store.write() as session:
+        verified = settle(services, session, spec, finding, at)
+        if verified is not None and verified.incident_id:
+            incident = session.get_one(Incident, verified.incident_id)
+            if incident.state == IncidentState.RESOLVED:
+                write_report(services, session, spec, incident, at)
+        return verified

@@ -17,7 +17,9 @@ from tools.actions import canonical_json
 GENESIS = "0" * 64
 
 
-def event_hash(seq: int, at: datetime, actor: str, event: str, subject: str, data: Mapping[str, Any], previous: str) -> str:
+def event_hash(
+    seq: int, at: datetime, actor: str, event: str, subject: str, data: Mapping[str, Any], previous: str
+) -> str:
     """SHA-256 over the event's canonical JSON and the hash before it."""
     content = {
         "seq": seq,
@@ -31,7 +33,9 @@ def event_hash(seq: int, at: datetime, actor: str, event: str, subject: str, dat
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def append(session: Session, *, at: datetime, actor: str, event: str, subject: str, data: Mapping[str, Any] | None = None) -> AuditEvent:
+def append(
+    session: Session, *, at: datetime, actor: str, event: str, subject: str, data: Mapping[str, Any] | None = None
+) -> AuditEvent:
     """Add one event to the chain. `data` is plain JSON. The head's row lock puts concurrent appends in order."""
     head = session.execute(select(AuditHead).where(AuditHead.id == 1).with_for_update()).scalar_one()
     session.refresh(head)
@@ -63,7 +67,16 @@ class Fault:
 def verify(session: Session) -> tuple[int, Fault | None]:
     """Walk the whole chain: how many events it has, and the first fault (None when it is whole)."""
     previous, expected = GENESIS, 1
-    columns = (AuditEvent.seq, AuditEvent.at, AuditEvent.actor, AuditEvent.event, AuditEvent.subject, AuditEvent.data, AuditEvent.previous, AuditEvent.hash)
+    columns = (
+        AuditEvent.seq,
+        AuditEvent.at,
+        AuditEvent.actor,
+        AuditEvent.event,
+        AuditEvent.subject,
+        AuditEvent.data,
+        AuditEvent.previous,
+        AuditEvent.hash,
+    )
     for seq, at, actor, event, subject, data, before, found in session.execute(
         select(*columns).order_by(AuditEvent.seq).execution_options(yield_per=2000)
     ):
@@ -76,5 +89,7 @@ def verify(session: Session) -> tuple[int, Fault | None]:
         previous, expected = found, expected + 1
     head = session.get(AuditHead, 1)
     if head is None or (head.seq, head.hash) != (expected - 1, previous):
-        return expected - 1, Fault(expected, f"the chain ends at event {expected - 1}, but {head.seq if head else 'no'} were written")
+        return expected - 1, Fault(
+            expected, f"the chain ends at event {expected - 1}, but {head.seq if head else 'no'} were written"
+        )
     return expected - 1, None

@@ -18,7 +18,14 @@ from agent.store.tables import Incident, Outbox, Proposal
 
 
 def move_proposal(
-    session: Session, row: Proposal, event: ProposalEvent, *, at: datetime, actor: str, reason: str = "", data: Mapping[str, Any] | None = None
+    session: Session,
+    row: Proposal,
+    event: ProposalEvent,
+    *,
+    at: datetime,
+    actor: str,
+    reason: str = "",
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Apply an event to a proposal, and record it. Raises: IllegalTransition."""
     before = ProposalState(row.state)
@@ -32,7 +39,9 @@ def move_proposal(
     audit.append(session, at=at, actor=actor, event=f"proposal {after}", subject=row.id, data=detail)
 
 
-def move_incident(session: Session, row: Incident, event: IncidentEvent, *, at: datetime, actor: str, reason: str = "") -> None:
+def move_incident(
+    session: Session, row: Incident, event: IncidentEvent, *, at: datetime, actor: str, reason: str = ""
+) -> None:
     """Apply an event to an incident, and record it. Raises: IllegalTransition."""
     before = IncidentState(row.state)
     after = next_state(incidents.TRANSITIONS, before, event, f"Incident {row.id}")
@@ -40,7 +49,12 @@ def move_incident(session: Session, row: Incident, event: IncidentEvent, *, at: 
     if after is IncidentState.RESOLVED:
         row.resolved_at, row.resolution = at, reason
     audit.append(
-        session, at=at, actor=actor, event=f"incident {after}", subject=row.id, data={"from": before, "to": after, "reason": reason}
+        session,
+        at=at,
+        actor=actor,
+        event=f"incident {after}",
+        subject=row.id,
+        data={"from": before, "to": after, "reason": reason},
     )
 
 

@@ -21,7 +21,9 @@ Row = TypeVar("Row", Incident, Proposal, Diagnosis)
 
 def specs(session: Session) -> dict[str, ModelSpec]:
     """Every model's spec, by name."""
-    return {row.name: parse_spec(row.spec, source=row.name) for row in session.scalars(select(Model).order_by(Model.name))}
+    return {
+        row.name: parse_spec(row.spec, source=row.name) for row in session.scalars(select(Model).order_by(Model.name))
+    }
 
 
 def spec_of(session: Session, model: str) -> ModelSpec:
@@ -29,7 +31,11 @@ def spec_of(session: Session, model: str) -> ModelSpec:
     row = session.get(Model, model)
     if row is None:
         names = session.scalars(select(Model.name).order_by(Model.name)).all()
-        known = f"the models are {', '.join(names)}" if names else "there is no model yet; add one with `watchkeeper model add SPEC.yaml`"
+        known = (
+            f"the models are {', '.join(names)}"
+            if names
+            else "there is no model yet; add one with `watchkeeper model add SPEC.yaml`"
+        )
         raise NotFound(f"There is no model {model!r}; {known}.")
     return parse_spec(row.spec, source=model)
 
@@ -44,7 +50,9 @@ def by_id(session: Session, table: type[Row], wanted: str) -> Row:
     if not wanted or not found:
         raise NotFound(f"There is no {name} {wanted!r}; `watchkeeper {name} list` shows them.")
     if len(found) > 1:
-        raise InvalidInput(f"Several {name}s start with {wanted!r}: {', '.join(row.id for row in found)}; write more of the id.")
+        raise InvalidInput(
+            f"Several {name}s start with {wanted!r}: {', '.join(row.id for row in found)}; write more of the id."
+        )
     return found[0]
 
 
@@ -57,7 +65,9 @@ def live_proposal(session: Session, model: str) -> Proposal | None:
 
 
 def latest_diagnosis(session: Session, incident_id: str) -> Diagnosis | None:
-    return session.scalar(select(Diagnosis).where(Diagnosis.incident_id == incident_id).order_by(Diagnosis.at.desc()).limit(1))
+    return session.scalar(
+        select(Diagnosis).where(Diagnosis.incident_id == incident_id).order_by(Diagnosis.at.desc()).limit(1)
+    )
 
 
 def firing_alerts(session: Session, model: str) -> Sequence[Alert]:
@@ -87,7 +97,9 @@ def past_incident_windows(session: Session, model: str) -> list[Window]:
 
 
 def latest_run(session: Session, model: str) -> MonitorRun | None:
-    return session.scalar(select(MonitorRun).where(MonitorRun.model == model).order_by(MonitorRun.window_end.desc()).limit(1))
+    return session.scalar(
+        select(MonitorRun).where(MonitorRun.model == model).order_by(MonitorRun.window_end.desc()).limit(1)
+    )
 
 
 def control(session: Session) -> Control:

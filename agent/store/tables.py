@@ -162,7 +162,14 @@ class Alert(Base):
     __tablename__ = "alert"
     __table_args__ = (
         _one_of("severity", ("info", "warning", "critical")),
-        Index("uq_alert_firing", "model", "fingerprint", unique=True, sqlite_where=text("cleared_at IS NULL"), postgresql_where=text("cleared_at IS NULL")),
+        Index(
+            "uq_alert_firing",
+            "model",
+            "fingerprint",
+            unique=True,
+            sqlite_where=text("cleared_at IS NULL"),
+            postgresql_where=text("cleared_at IS NULL"),
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("a"))
     model: Mapped[str] = mapped_column(ForeignKey("model.name"))
@@ -256,7 +263,10 @@ class Approval(Base):
     """A person's decision on the exact bytes of a proposal."""
 
     __tablename__ = "approval"
-    __table_args__ = (UniqueConstraint("proposal_id", "person", name="uq_approval_person"), _one_of("decision", ("approve", "reject")))
+    __table_args__ = (
+        UniqueConstraint("proposal_id", "person", name="uq_approval_person"),
+        _one_of("decision", ("approve", "reject")),
+    )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("v"))
     proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"))
     person: Mapped[str]
@@ -288,7 +298,10 @@ class ExecutionStep(Base):
     """One step: the intent is written before the effect, the result after it was read back."""
 
     __tablename__ = "execution_step"
-    __table_args__ = (UniqueConstraint("execution_id", "name", name="uq_execution_step_name"), _one_of("state", ("intended", "done")))
+    __table_args__ = (
+        UniqueConstraint("execution_id", "name", name="uq_execution_step_name"),
+        _one_of("state", ("intended", "done")),
+    )
     id: Mapped[int] = mapped_column(_NUMBER, primary_key=True)
     execution_id: Mapped[str] = mapped_column(ForeignKey("execution.id"))
     name: Mapped[str]

@@ -1,0 +1,358 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick.
+
+Exit codes: 0 done, 1 the answer is "no", 2 the input or the configuration is wrong, 3 something that was needed is down.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.pipeline.services import Services
+
+app = typer.Typer(
+    name="watchkeeper",
+    help="An on-call engineer for machine-learning models: watches, diagnoses, proposes one action, and carries it out "
+    "once a person has approved it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models = typer.Typer(help="Add a model, list them, look at one.", no_args_is_help=True)
+incidents = typer.Typer(help="What went wrong, and what came of it.", no_args_is_help=True)
+proposals = typer.Typer(help="The queue of proposed actions.", no_args_is_help=True)
+policies = typer.Typer(help="Who may decide what.", no_args_is_help=True)
+audits = typer.Typer(help="The record of every decision and change.", no_args_is_help=True)
+databases = typer.Typer(help="The database's tables.", no_args_is_help=True)
+for name, group in {
+    "model": models,
+    "incident": incidents,
+    "proposal": proposals,
+    "policy": policies,
+    "audit": audits,
+    "db": databases,
+}.items():
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Home = Annotated[
+    Path | None, typer.Option(help="The workspace; default: WATCHKEEPER_HOME, else the folder you are in.")
+]
+Person = Annotated[str | None, typer.Option("--as", help="Who you are in approvals.yaml; default: your login name.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the decision.")]
+
+
+def _services(home: Path | None, *, migrate: bool = False) -> Services:
+    from agent.bootstrap import build
+    from agent.settings import load_settings
+
+    return build(load_settings(home=home), migrate=migrate)
+
+
+def _show(as_json: bool, data: Any, render: Callable[[Any], None]) -> None:
+    from agent.commands.output import print_json
+
+    if as_json:
+        print_json(data)
+    else:
+        render(data)
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option(help="Play it with a scripted approver and print what happened.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the page, on 127.0.0.1.")] = 8000,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """The whole loop on real data with a replayed clock. No key, no Docker."""
+    from agent.commands.demo import command
+
+    command(headless=headless, port=port, home=home, as_json=json)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR")], json: Json = False) -> None:
+    """Make a workspace: settings, an example spec, approvals, runbooks, an example trainer."""
+    from agent.commands.workspace import init_workspace, render_init
+
+    _show(json, init_workspace(folder), render_init)
+
+
+@models.command("add")
+def model_add(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml")],
+    train: Annotated[
+        Path | None, typer.Option(help="Labelled rows: train a first version on them and make it champion.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Register a model, or replace its spec."""
+    from agent.commands.workspace import add_model, render_added
+
+    _show(json, add_model(_services(home), spec, train), render_added)
+
+
+@models.command("list")
+def model_list(home: Home = None, json: Json = False) -> None:
+    """Every model with its state."""
+    from agent.commands.look import list_models, render_models
+
+    _show(json, list_models(_services(home)), render_models)
+
+
+@models.command("show")
+def model_show(name: str, home: Home = None, json: Json = False) -> None:
+    """One model: versions, latest measurements, incidents."""
+    from agent.commands.look import render_model, show_model
+
+    _show(json, show_model(_services(home), name), render_model)
+
+
+@app.command()
+def ingest(
+    model: str,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
+    labels: Annotated[
+        bool, typer.Option("--labels", help="The files have labels for predictions made before.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Predictions or labels from CSV, Parquet or JSON lines. The same file twice is the same as once."""
+    from agent.commands.workspace import ingest_files, render_ingested
+
+    _show(json, ingest_files(_services(home), model, files, labels=labels), render_ingested)
+
+
+@app.command()
+def watch(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="The end of the window, in UTC; default: now.")] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Run the monitors once; diagnose and propose where something is wrong."""
+    from agent.commands.watch import render_turns, take_turns
+
+    _show(json, take_turns(_services(home), model, at), render_turns)
+
+
+@app.command()
+def diagnose(
+    spec: Annotated[Path, typer.Option(help="The model's spec; features and target are enough.")],
+    reference: Annotated[Path, typer.Option(help="Healthy rows (CSV, Parquet or JSON lines).")],
+    current: Annotated[Path, typer.Option(help="The rows to be diagnosed.")],
+    history: Annotated[Path | None, typer.Option(help="Earlier healthy rows.")] = None,
+    deployments: Annotated[Path | None, typer.Option(help="Columns timestamp, version, kind, note.")] = None,
+    model: Annotated[str | None, typer.Option(help="MLflow model that answers now (URI or folder).")] = None,
+    previous_model: Annotated[str | None, typer.Option(help="MLflow model that answered before.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for a plot of each kind of evidence.")] = None,
+    json: Json = False,
+) -> None:
+    """Diagnose files: nothing is stored, no workspace is needed."""
+    from agent.commands.diagnose import command
+
+    raise typer.Exit(
+        command(
+            spec=spec,
+            reference=reference,
+            current=current,
+            history=history,
+            deployments=deployments,
+            model=model,
+            previous_model=previous_model,
+            plots=plots,
+            as_json=json,
+        )
+    )
+
+
+@incidents.command("list")
+def incident_list(
+    open_only: Annotated[bool, typer.Option("--open", help="Only those that are not resolved.")] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """The latest incidents."""
+    from agent.commands.look import list_incidents, render_incidents
+
+    _show(json, list_incidents(_services(home), open_only=open_only), render_incidents)
+
+
+@incidents.command("show")
+def incident_show(incident: str, home: Home = None, json: Json = False) -> None:
+    """One incident: what was seen, why, what was decided, did it help."""
+    from agent.commands.look import render_incident, show_incident
+
+    _show(json, show_incident(_services(home), incident), render_incident)
+
+
+@proposals.command("list")
+def proposal_list(
+    every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """What waits for a decision."""
+    from agent.commands.queue import list_proposals, render_proposals
+
+    _show(json, list_proposals(_services(home), every=every), render_proposals)
+
+
+@proposals.command("show")
+def proposal_show(proposal: str, home: Home = None, json: Json = False) -> None:
+    """One proposal: exactly what will run, why, and what the trial showed."""
+    from agent.commands.queue import render_proposal, show_proposal
+
+    _show(json, show_proposal(_services(home), proposal), render_proposal)
+
+
+@app.command()
+def approve(
+    proposal: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Reason = "",
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Approve a proposal; it is carried out once."""
+    from agent.commands.queue import decide, render_decision
+
+    _show(json, decide(_services(home), proposal, person=person, reason=reason, approve=True), render_decision)
+
+
+@app.command()
+def reject(
+    proposal: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Reason,
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Reject a proposal; it never runs."""
+    from agent.commands.queue import decide, render_decision
+
+    _show(json, decide(_services(home), proposal, person=person, reason=reason, approve=False), render_decision)
+
+
+@policies.command("explain")
+def policy_explain(proposal: str, home: Home = None, json: Json = False) -> None:
+    """Who may decide on a proposal, and why."""
+    from agent.commands.queue import explain_policy, render_policy
+
+    _show(json, explain_policy(_services(home), proposal), render_policy)
+
+
+@app.command()
+def freeze(reason: Reason, person: Person = None, home: Home = None, json: Json = False) -> None:
+    """The kill switch: no execution starts anywhere."""
+    from agent.commands.queue import render_frozen, set_frozen
+
+    _show(json, set_frozen(_services(home), True, person=person, reason=reason), render_frozen)
+
+
+@app.command()
+def unfreeze(reason: Reason = "", person: Person = None, home: Home = None, json: Json = False) -> None:
+    """Let executions start again."""
+    from agent.commands.queue import render_frozen, set_frozen
+
+    _show(json, set_frozen(_services(home), False, person=person, reason=reason), render_frozen)
+
+
+@app.command()
+def ask(question: str, home: Home = None, json: Json = False) -> None:
+    """One question in plain language: what is wrong, why, what is waiting."""
+    from agent.commands.ask import answer_question, render_answer
+
+    _show(json, answer_question(_services(home), question), render_answer)
+
+
+@app.command()
+def report(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    incident: Annotated[str | None, typer.Option(help="The report of one incident.")] = None,
+    period: Annotated[str, typer.Option(help="How far back, such as 7d.")] = "7d",
+    formats: Annotated[str, typer.Option("--format", help="Any of html, md, json; with commas.")] = "html,md",
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Write a report of a period, or of one incident."""
+    from agent.commands.report import command, render_written
+
+    written = command(
+        _services(home), model=model, incident=incident, period=period, formats=formats.split(","), out=out
+    )
+    _show(json, written, render_written)
+
+
+@app.command()
+def serve(home: Home = None) -> None:
+    """Everything in one process: API, page, watch, executor."""
+    from agent.commands.serve import command
+
+    command(home, api=True, worker=True)
+
+
+@app.command()
+def api(home: Home = None) -> None:
+    """Only the API and the page."""
+    from agent.commands.serve import command
+
+    command(home, api=True, worker=False)
+
+
+@app.command()
+def worker(home: Home = None) -> None:
+    """Only the watch and the executor."""
+    from agent.commands.serve import command
+
+    command(home, api=False, worker=True)
+
+
+@audits.command("verify")
+def audit_verify(home: Home = None, json: Json = False) -> None:
+    """Walk the audit's chain; find any edit, deletion, reorder or cut."""
+    from agent.commands.health import render_audit, verify_audit
+
+    result = verify_audit(_services(home))
+    _show(json, result, render_audit)
+    raise typer.Exit(0 if result["whole"] else 1)
+
+
+@app.command()
+def doctor(home: Home = None, json: Json = False) -> None:
+    """Check the workspace: cause and cure in a line each."""
+    from agent.commands.health import diagnose_workspace, render_doctor
+
+    result = diagnose_workspace(home)
+    _show(json, result, render_doctor)
+    raise typer.Exit(result["exit_code"])
+
+
+@databases.command("upgrade")
+def db_upgrade(home: Home = None, json: Json = False) -> None:
+    """Bring the database to this program's tables."""
+    from agent.commands.health import render_upgraded, upgrade_database
+
+    _show(json, upgrade_database(home), render_upgraded)
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence and an exit code, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:  # the outermost edge
+        from agent.commands.output import report_error
+
+        sys.exit(report_error(error, as_json="--json" in sys.argv))
+    sys.exit(code if isinstance(code, int) else 0)

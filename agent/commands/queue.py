@@ -1,0 +1,192 @@
+"""`proposal`, `approve`, `reject`, `freeze`: the queue and the people before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.commands.output import console, number, styled, table, when
+from agent.commands.workspace import me
+from agent.domain import policy as policies
+from agent.pipeline import approve as decisions
+from agent.pipeline.freeze import freeze, unfreeze
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.tables import Approval, Execution, ExecutionStep, Proposal
+from tools.actions import CHARACTER, ActionKind
+
+
+def plain_proposal(session: Session, row: Proposal) -> dict[str, Any]:
+    """A proposal as plain data: exactly what will run, and everything a person needs to decide."""
+    approvals = session.scalars(select(Approval).where(Approval.proposal_id == row.id).order_by(Approval.at)).all()
+    execution = session.scalar(select(Execution).where(Execution.proposal_id == row.id))
+    character = CHARACTER[ActionKind(row.kind)]
+    return {
+        "id": row.id,
+        "model": row.model,
+        "incident_id": row.incident_id,
+        "state": row.state,
+        "action": row.action,
+        "digest": row.digest,
+        "why": row.why,
+        "trial": row.trial,
+        "risk": row.risk,
+        "undo": character.undo,
+        "blast_radius": character.blast_radius,
+        "requested_by": row.requested_by,
+        "created_at": row.created_at,
+        "approve_by": row.approve_by,
+        "reason": row.reason,
+        "decided_by": ", ".join(a.person for a in approvals) or None,
+        "approvals": [{"person": a.person, "decision": a.decision, "reason": a.reason, "at": a.at} for a in approvals],
+        "execution": execution
+        and {
+            "id": execution.id,
+            "state": execution.state,
+            "seconds": execution.seconds,
+            "error": execution.error,
+            "steps": [
+                {"name": s.name, "state": s.state, "result": s.result}
+                for s in session.scalars(
+                    select(ExecutionStep)
+                    .where(ExecutionStep.execution_id == execution.id)
+                    .order_by(ExecutionStep.position)
+                )
+            ],
+        },
+    }
+
+
+def list_proposals(services: Services, *, every: bool) -> list[dict[str, Any]]:
+    with services.store.read() as session:
+        query = select(Proposal).order_by(Proposal.created_at.desc()).limit(50)
+        if not every:
+            query = query.where(Proposal.state.in_(("pending", "approved", "executing", "verifying")))
+        return [plain_proposal(session, row) for row in session.scalars(query)]
+
+
+def render_proposals(items: list[dict[str, Any]]) -> None:
+    if not items:
+        console.print("Nothing waits.")
+        return
+    rows = table("proposal", "model", "action", "state", "risk", "decide by (UTC)", "why")
+    for item in items:
+        rows.add_row(
+            item["id"],
+            item["model"],
+            item["action"]["kind"],
+            styled(item["state"]),
+            item["risk"],
+            when(item["approve_by"]),
+            item["why"],
+        )
+    console.print(rows)
+
+
+def show_proposal(services: Services, wanted: str) -> dict[str, Any]:
+    with services.store.read() as session:
+        row = queries.by_id(session, Proposal, wanted)
+        request = decisions.request_of(row)
+        return {**plain_proposal(session, row), "who_may_decide": policies.who_may_decide(services.policy(), request)}
+
+
+def render_proposal(item: dict[str, Any]) -> None:
+    action = item["action"]
+    console.print(f"[bold]{item['id']}[/] {styled(item['state'])}: [bold]{action['kind']}[/] {item['model']}")
+    for key, value in action.items():
+        if key not in ("kind", "model"):
+            console.print(f"  {key.replace('_', ' ')}: {value}", markup=False)
+    console.print(f"Why: {item['why']}", markup=False)
+    if trial := item["trial"]:
+        _render_trial(trial)
+    console.print(f"Risk: {item['risk']}; touches {item['blast_radius']}; to undo: {item['undo']}.")
+    console.print(f"Digest: {item['digest'][:16]}…  Decide by {when(item['approve_by'])} UTC")
+    if item["state"] == "pending":
+        who = ", ".join(item["who_may_decide"]) or "nobody in approvals.yaml"
+        console.print(f"Who may decide: {who}")
+        console.print(f"  watchkeeper approve {item['id']}\n  watchkeeper reject {item['id']} --reason …")
+    for approval in item["approvals"]:
+        console.print(
+            f"{approval['decision']} by {approval['person']} at {when(approval['at'])} UTC. {approval['reason']}",
+            markup=False,
+        )
+    if item["execution"]:
+        steps = ", ".join(f"{s['name']} {s['state']}" for s in item["execution"]["steps"])
+        console.print(f"Execution {styled(item['execution']['state'])}: {steps} {item['execution']['error']}")
+
+
+def _render_trial(trial: dict[str, Any]) -> None:
+    before, after = trial.get("metric_before"), trial.get("metric_after")
+    if before is not None and after is not None:
+        console.print(
+            f"Trial on {trial.get('n', '?')} recent rows: {trial.get('metric', 'metric')} {number(before)} -> {number(after)}"
+        )
+    if trial.get("gain") is not None:
+        low, high = trial.get("interval") or (None, None)
+        console.print(f"  gain in loss a row {number(trial['gain'])} [{number(low)}, {number(high)}]")
+
+
+def decide(services: Services, wanted: str, *, person: str | None, reason: str, approve: bool) -> dict[str, Any]:
+    """Approve or reject as a person; what the proposal became."""
+    with services.store.write() as session:
+        if approve:
+            row = decisions.approve(services, session, wanted, person=person or me(), reason=reason)
+        else:
+            row = decisions.reject(services, session, wanted, person=person or me(), reason=reason)
+        session.flush()
+        return plain_proposal(session, row)
+
+
+def render_decision(item: dict[str, Any]) -> None:
+    console.print(f"Proposal {item['id']} is {styled(item['state'])}.")
+    if item["state"] == "approved":
+        console.print(
+            "A worker carries it out: `watchkeeper serve` (or `worker`) within a second, `watchkeeper watch` at once."
+        )
+    elif item["state"] == "pending":
+        console.print(f"{len(item['approvals'])} approval(s) so far; more are needed.")
+    elif item["reason"]:
+        console.print(item["reason"], markup=False)
+
+
+def explain_policy(services: Services, wanted: str) -> dict[str, Any]:
+    """Who may decide on a proposal, person by person."""
+    policy = services.policy()
+    with services.store.read() as session:
+        row = queries.by_id(session, Proposal, wanted)
+        request = decisions.request_of(row)
+    rule = policy.rule(request.kind, request.risk)
+    people = {name: policies.may_decide(policy, request, name) for name in policy.people}
+    return {
+        "proposal": row.id,
+        "risk": str(request.risk),
+        "approvals_needed": rule.approvals,
+        "roles": list(rule.roles),
+        "people": {name: {"allowed": answer.allowed, "reason": answer.reason} for name, answer in people.items()},
+    }
+
+
+def render_policy(item: dict[str, Any]) -> None:
+    console.print(
+        f"{item['proposal']} is of {item['risk']} risk: {item['approvals_needed']} approval(s) by {', '.join(item['roles'])}."
+    )
+    for name, answer in item["people"].items():
+        console.print(f"  {'may' if answer['allowed'] else 'may not'}: {name}. {answer['reason']}", markup=False)
+    if not item["people"]:
+        console.print("approvals.yaml names nobody, so nobody may decide.")
+
+
+def set_frozen(services: Services, frozen: bool, *, person: str | None, reason: str) -> dict[str, Any]:
+    """Turn the kill switch on or off."""
+    with services.store.write() as session:
+        if frozen:
+            freeze(services, session, person=person or me(), reason=reason)
+        else:
+            unfreeze(services, session, person=person or me(), reason=reason)
+    return {"frozen": frozen, "by": person or me(), "reason": reason}
+
+
+def render_frozen(item: dict[str, Any]) -> None:
+    console.print("Frozen: no execution starts anywhere." if item["frozen"] else "Not frozen: executions start again.")

@@ -1,0 +1,115 @@
+"""`watch`: one turn of the loop, by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from agent.commands.output import console, number, styled, table, when
+from agent.domain.errors import InvalidInput, NotFound
+from agent.executor import run_ready
+from agent.pipeline.notify import deliver_due
+from agent.pipeline.services import Services
+from agent.pipeline.watch import Turn, watch
+from agent.scheduler import worker_name
+from agent.store import queries
+from ml.results import utc
+
+
+def parse_time(text: str | None, default: datetime) -> datetime:
+    """A time as a person writes it; UTC where it has no zone. Raises: InvalidInput."""
+    if text is None:
+        return default
+    try:
+        return utc(datetime.fromisoformat(text))
+    except ValueError:
+        raise InvalidInput(f"--at {text!r} is not a time; write it like 2026-01-31T12:00 (UTC).") from None
+
+
+def take_turns(services: Services, model: str | None, at: str | None) -> list[dict[str, Any]]:
+    """One turn for a model, or for each; what was approved before is carried out first.
+
+    Without `--at`, a model whose log ends in the past is looked at where its log ends.
+    """
+    with services.store.read() as session:
+        specs = queries.specs(session) if model is None else {model: queries.spec_of(session, model)}
+    if not specs:
+        raise NotFound("There is no model to watch yet; add one with `watchkeeper model add SPEC.yaml`.")
+    run_ready(services, worker=worker_name())
+    moment = parse_time(at, services.now())
+    turns = [plain_turn(watch(services, name, moment)) for name in specs]
+    deliver_due(services)
+    return turns
+
+
+def plain_turn(turn: Turn) -> dict[str, Any]:
+    """A turn as plain data."""
+    return {
+        "model": turn.model,
+        "at": turn.at,
+        "looked": turn.looked,
+        "measurements": [
+            {
+                "monitor": m.monitor,
+                "feature": m.feature,
+                "segment": m.segment,
+                "value": m.value,
+                "interval": [m.interval.low, m.interval.high] if m.interval else None,
+                "n": m.n,
+                "unit": m.unit,
+                "threshold": m.threshold,
+                "status": str(m.status),
+                "detail": m.detail,
+            }
+            for m in turn.measurements
+        ],
+        "incident": turn.incident
+        and {"id": turn.incident.id, "state": turn.incident.state, "title": turn.incident.title},
+        "diagnosis": turn.diagnosis and turn.diagnosis.document,
+        "proposal": turn.proposal
+        and {"id": turn.proposal.id, "action": turn.proposal.kind, "state": turn.proposal.state},
+        "verified": turn.verified and {"id": turn.verified.id, "verdict": turn.verified.state},
+    }
+
+
+def render_turns(turns: list[dict[str, Any]]) -> None:
+    for turn in turns:
+        console.rule(f"[bold]{turn['model']}[/] at {when(turn['at'])} UTC", align="left", style="dim")
+        if not turn["looked"]:
+            console.print("This window was looked at before.")
+            continue
+        _measurements(turn["measurements"])
+        if turn["verified"]:
+            console.print(f"Verified {turn['verified']['id']}: {styled(turn['verified']['verdict'])}")
+        if turn["incident"]:
+            incident = turn["incident"]
+            console.print(f"Incident [bold]{incident['id']}[/] {styled(incident['state'])}: {incident['title']}")
+        if turn["diagnosis"]:
+            cause, action = turn["diagnosis"]["causes"][0], turn["diagnosis"]["action"]
+            console.print(f"Cause: {cause['cause'].replace('_', ' ')} ({cause['probability']:.0%}). {action['why']}")
+        if turn["proposal"]:
+            proposal = turn["proposal"]
+            console.print(
+                f"Proposed: [bold]{proposal['action']}[/]. Decide: watchkeeper proposal show {proposal['id']}"
+            )
+
+
+def _measurements(measurements: list[dict[str, Any]]) -> None:
+    """What breached, and the rest in a line."""
+    shown = [m for m in measurements if m["status"] == "breach" or m["monitor"].startswith("performance.")]
+    if shown:
+        rows = table("monitor", "column", "value", "threshold", "rows", "status")
+        for m in shown:
+            interval = f" [{number(m['interval'][0])}, {number(m['interval'][1])}]" if m["interval"] else ""
+            rows.add_row(
+                m["monitor"],
+                m["feature"] or "",
+                number(m["value"]) + interval,
+                number(m["threshold"]),
+                str(m["n"]),
+                styled(m["status"]),
+            )
+        console.print(rows)
+    silent = sum(m["status"] == "no_data" for m in measurements)
+    fine = sum(m["status"] == "ok" for m in measurements)
+    console.print(f"{fine} measurements are fine, {silent} had no data.", style="dim")

@@ -1,0 +1,1 @@
+"""Where people and programs come in. Each door cleans what comes in, and maps our errors once."""
