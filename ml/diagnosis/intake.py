@@ -85,6 +85,15 @@ def _clean(
     spec: ModelSpec, frame: pd.DataFrame, name: str, notes: list[NotChecked], odd: dict[str, float]
 ) -> tuple[pd.DataFrame, bool]:
     frame = frame.loc[:, ~frame.columns.duplicated()].copy()
+    for column, (count, _, value) in frame.attrs.get("invalid", {}).items():
+        odd[column] = count / max(len(frame), 1)
+        notes.append(
+            NotChecked(
+                f"{count} values of {column!r} in the {name} rows",
+                f"they are not of the column's type, such as {value!r}",
+            )
+        )
+    frame.attrs = {}
     if "label" not in frame and spec.target in frame:
         frame = frame.rename(columns={spec.target: "label"})
     if "timestamp" not in frame and spec.timestamp in frame:
@@ -122,7 +131,7 @@ def _clean(
     if spec.task.value == "regression":
         for column in ("prediction", "label"):
             frame[column] = _number(frame[column])
-    frame["model_version"] = frame["model_version"].map(_version, na_action="ignore")
+    frame["model_version"] = frame["model_version"].map(_version, na_action="ignore").replace("", None)
     frame["label_timestamp"] = (
         pd.to_datetime(frame["label_timestamp"], utc=True, errors="coerce").astype("datetime64[us, UTC]")
         if "label_timestamp" in frame

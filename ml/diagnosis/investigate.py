@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -73,9 +73,7 @@ def investigate(
 ) -> tuple[Case, decide.Signals]:
     """Gather the evidence and the signals that the decision table reads."""
     case = Case(spec, frames, seed, not_checked=list(frames.notes), model=model, previous=previous)
-    case.healthy = (
-        pd.concat([frames.reference, frames.history], ignore_index=True).tail(MOST_HEALTHY).reset_index(drop=True)
-    )
+    case.healthy = _healthy(frames)
     current = frames.current
     case.cite(
         "volume",
@@ -94,8 +92,10 @@ def investigate(
             f"{len(current)} current and {len(case.healthy)} healthy rows; 20 of each are needed",
         )
         return case, decide.Signals(tolerance=spec.tolerance or 0.0, rows=min(len(current), len(case.healthy)))
-    _gate_labels(case)
     _stand_in(case)
+    _answers(case)
+    _gate_labels(case)
+    current = case.frames.current
     case.rollouts = replaying.rollouts(frames.reference, frames.history, current, frames.deployments)
     _look_for_breaks(case)
     _look_for_shifts(case)
@@ -103,6 +103,12 @@ def investigate(
     _check_skew(case)
     _replay(case)
     return case, _signals(case)
+
+
+def _healthy(frames: Frames) -> pd.DataFrame:
+    parts = [f for f in (frames.reference, frames.history) if len(f)]
+    both = pd.concat(parts, ignore_index=True) if parts else frames.reference
+    return both.tail(MOST_HEALTHY).reset_index(drop=True)
 
 
 def _gate_labels(case: Case) -> None:
@@ -130,6 +136,33 @@ def _stand_in(case: Case) -> None:
         case.surrogate = True
     except (DataError, SpecError) as error:
         case.note("replays of repairs", f"no surrogate could be fitted: {error}")
+
+
+def _answers(case: Case) -> None:
+    """Rows without predictions (a table of features and labels only) are answered by the model or the surrogate."""
+    frames, spec = case.frames, case.spec
+    silent = {
+        name: frame
+        for name, frame in (("reference", frames.reference), ("current", frames.current), ("history", frames.history))
+        if len(frame) and frame["prediction"].isna().all()
+    }
+    if not silent or case.model is None:
+        return
+    filled: dict[str, pd.DataFrame] = {}
+    for name, frame in silent.items():
+        if case.surrogate and name != "current":
+            known = frame[frame["label"].notna()]
+            try:
+                answers = trial.out_of_fold(spec, known.iloc[:0], known, case.seed, True).reindex(frame.index)
+            except (DataError, SpecError) as error:
+                case.note(f"predictions of the {name} rows", str(error))
+                continue
+        else:
+            answers = case.model.predict(frame)
+        filled[name] = frame.assign(prediction=answers["prediction"], score=answers["score"])
+        case.note(f"predictions of the {name} rows", f"the table has none; {case.model.version} answered instead")
+    case.frames = replace(frames, **filled)
+    case.healthy = _healthy(case.frames)
 
 
 def _look_for_breaks(case: Case) -> None:

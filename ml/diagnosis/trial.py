@@ -206,7 +206,7 @@ def retrain(
     Raises: DataError or SpecError when the recipe cannot be fitted on these rows.
     """
     base = base.tail(MOST_ROWS)
-    after = _out_of_fold(spec, base, frame, seed)
+    after = out_of_fold(spec, base, frame, seed)
     ordinary, error = 0.0, 0.0
     if measure_ordinary:
         healthy = base[base["label"].notna() & base["prediction"].notna()]
@@ -214,7 +214,7 @@ def retrain(
         if size >= 60:
             held = healthy.tail(size)
             try:
-                again = _out_of_fold(spec, base.drop(index=held.index), held, seed)
+                again = out_of_fold(spec, base.drop(index=held.index), held, seed)
                 usual = compare(spec, Act.RETRAIN, held, again)
                 ordinary, error = usual.gain, usual.se
             except DataError:
@@ -222,8 +222,11 @@ def retrain(
     return compare(spec, Act.RETRAIN, frame, after, ordinary=ordinary, ordinary_se=error if ordinary > 0 else 0.0)
 
 
-def _out_of_fold(spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int) -> pd.DataFrame:
-    scored = probability(spec, frame) is not None
+def out_of_fold(
+    spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int, scored: bool | None = None
+) -> pd.DataFrame:
+    """Answers to each row of `frame` from a model fitted on `base` and the other folds of `frame` (weighted)."""
+    scored = probability(spec, frame) is not None if scored is None else scored
     fold = folds(spec, frame, FOLDS)
     parts = []
     for k in range(FOLDS):
