@@ -39,12 +39,12 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
     if diagnosis is None:
         return None
     kind = ActionKind(diagnosis.action)
+    if diagnosis.document["action"].get("escalate"):
+        _ask_a_person(session, spec, incident, diagnosis, at)
+        return None
     if kind is ActionKind.NO_ACTION:
         why = diagnosis.document["action"]["why"]
         move_incident(session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason=f"No action: {why}")
-        return None
-    if diagnosis.document["action"].get("escalate"):
-        _ask_a_person(session, spec, incident, diagnosis, at)
         return None
     if kind is ActionKind.WAIT_FOR_LABELS:
         return None
@@ -122,7 +122,7 @@ def file_proposal(
 
 def trial_of(document: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     """The trial of one kind of action, from a diagnosis document."""
-    return next((trial for trial in document.get("trials", []) if trial.get("action") == kind), None)
+    return next((trial for trial in document.get("trials", []) if trial.get("kind") == kind), None)
 
 
 def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Diagnosis) -> Action:
