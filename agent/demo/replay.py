@@ -1,0 +1,177 @@
+"""Play a story: rows arrive and are answered by the champion, labels follow, the watch takes its turns, and somebody
+decides. Nothing here is simulated but the passing of time and the approver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from sqlalchemy import select
+
+from agent import executor
+from agent.commands.workspace import add_model, record_deployment
+from agent.demo.story import Chapter, Story
+from agent.pipeline import approve as decisions
+from agent.pipeline.notify import deliver_due
+from agent.pipeline.services import Services
+from agent.pipeline.watch import watch
+from agent.store import queries
+from agent.store.tables import Proposal, UnfitWindow
+from ml.spec import ModelSpec, parse_spec
+
+if TYPE_CHECKING:
+    from ml.models.predictor import Predictor
+
+APPROVER = "maria"
+WORKER = "demo"
+
+
+@dataclass
+class Stage:
+    """A story being played: the workspace, and what the world outside it does."""
+
+    services: Services
+    story: Story
+    spec: ModelSpec
+    say: Callable[[str], None]
+    repaired_at: dict[str, datetime] = field(default_factory=dict)
+    _loaded: dict[str, Predictor] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        return self.spec.name
+
+    def champion(self) -> Predictor:
+        info = self.services.registry.champion(self.model)
+        assert info is not None, "a story begins with a trained version"
+        return self.load(info.version)
+
+    def load(self, version: str) -> Predictor:
+        if version not in self._loaded:
+            self._loaded[version] = self.services.registry.load(self.model, version, self.spec)
+        return self._loaded[version]
+
+
+def begin(services: Services, story: Story, folder: Path, say: Callable[[str], None]) -> Stage:
+    """Put a story's model under watch: its spec in the workspace, its first version trained and made champion."""
+    spec = parse_spec(story.spec)
+    path = folder / "models" / f"{spec.name}.yaml"
+    path.write_text(story.spec, encoding="utf-8")
+    rows = folder / "training" / f"{spec.name}.csv"
+    rows.parent.mkdir(exist_ok=True)
+    story.training.rename(columns={"label": spec.target, "timestamp": spec.timestamp}).to_csv(rows, index=False)
+    set_clock(services, story.chapters[0].start)
+    add_model(services, path, train=rows)
+    return Stage(services, story, spec, say)
+
+
+def play(stage: Stage, until: datetime | None = None, since: datetime | None = None) -> None:
+    """Let time pass, one look after the other, from `since` (default: the beginning) to `until` (default: the end)."""
+    chapters = stage.story.chapters
+    now = since or chapters[0].start
+    end = until or chapters[-1].end
+    while now < end:
+        after = min(now + stage.story.every, end)
+        chapter = next(c for c in reversed(chapters) if c.start <= now)
+        if chapter.start == now and chapter.happens is not None:
+            chapter.happens(stage)
+        arrive(stage, chapter, now, after)
+        set_clock(stage.services, after)
+        take_turn(stage, chapter, after)
+        now = after
+
+
+def take_turn(stage: Stage, chapter: Chapter, at: datetime) -> None:
+    """One turn of the watch, the approver's decision on what it proposes, and the execution of what was approved."""
+    services = stage.services
+    turn = watch(services, stage.model, at)
+    if turn.diagnosis is not None:
+        stage.say(f"{stage.model} {at:%Y-%m-%d}: {turn.diagnosis.cause.replace('_', ' ')} -> {turn.diagnosis.action}")
+    if turn.verified is not None:
+        stage.say(f"{stage.model} {at:%Y-%m-%d}: {turn.verified.kind} {turn.verified.state}")
+    if turn.proposal is not None and chapter.decision is not None:
+        decide(services, turn.proposal.id, approve=chapter.decision.approve, reason=chapter.decision.reason)
+    if executor.run_ready(services, worker=WORKER):
+        stage.say(f"{stage.model} {at:%Y-%m-%d}: executed")
+        _owner_hears(stage, chapter, at)
+    deliver_due(services)
+
+
+def decide(services: Services, proposal: str, *, approve: bool, reason: str) -> None:
+    with services.store.write() as session:
+        if approve:
+            decisions.approve(services, session, proposal, person=APPROVER, reason=reason)
+        else:
+            decisions.reject(services, session, proposal, person=APPROVER, reason=reason)
+
+
+def _owner_hears(stage: Stage, chapter: Chapter, at: datetime) -> None:
+    """The data's owner repairs the source a while after the message of a `fix_data`."""
+    if chapter.fault is None or chapter.name is None:
+        return
+    with stage.services.store.read() as session:
+        told = session.scalar(
+            select(UnfitWindow.id)
+            .join(Proposal, Proposal.id == UnfitWindow.proposal_id)
+            .where(UnfitWindow.model == stage.model, Proposal.created_at >= chapter.start)
+        )
+    if told is not None:
+        stage.repaired_at.setdefault(chapter.name, at + chapter.repair)
+
+
+def arrive(stage: Stage, chapter: Chapter, start: datetime, end: datetime) -> None:
+    """The rows of a span are answered by the champion and logged; their labels become known a label delay later."""
+    rows = stage.story.stream
+    rows = rows[(rows["timestamp"] >= start) & (rows["timestamp"] < end)]
+    if rows.empty:
+        return
+    champion = stage.champion()
+    rows = break_rows(stage, chapter, rows)
+    answers = champion.predict(rows)
+    ids = [f"{stage.model}-{moment:%Y%m%d%H%M%S}-{number}" for number, moment in enumerate(rows["timestamp"])]
+    logged = rows.drop(columns="label").assign(
+        prediction_id=ids, prediction=answers["prediction"], score=answers["score"], model_version=champion.version
+    )
+    labels = pd.DataFrame(
+        {
+            "prediction_id": ids,
+            "label": rows["label"].to_numpy(),
+            "label_timestamp": (rows["timestamp"] + stage.spec.label_delay).to_numpy(),
+        }
+    )
+    labels["label_timestamp"] = pd.to_datetime(labels["label_timestamp"], utc=True)
+    batch = f"{stage.model}:{start.isoformat()}"
+    stage.services.log.append_predictions(stage.spec, logged, batch_id=batch)
+    stage.services.log.append_labels(stage.spec, labels, batch_id=batch, as_of=end)
+
+
+def break_rows(stage: Stage, chapter: Chapter, rows: pd.DataFrame, *, repaired: bool = True) -> pd.DataFrame:
+    """The rows as they arrive: with the chapter's fault, from its onset until its repair (`repaired` False: for ever)."""
+    if chapter.fault is None:
+        return rows
+    broken = rows["timestamp"] >= (chapter.fault_from or chapter.start)
+    mended = stage.repaired_at.get(chapter.name or "")
+    if repaired and mended is not None:
+        broken &= rows["timestamp"] < mended
+    return (
+        rows if not broken.any() else pd.concat([rows[~broken], chapter.fault(rows[broken])]).sort_values("timestamp")
+    )
+
+
+def set_clock(services: Services, now: datetime) -> None:
+    """Move the workspace's replayed clock."""
+    with services.store.write() as session:
+        queries.control(session).replayed_now = now
+
+
+def deploy(stage: Stage, version: str, note: str) -> None:
+    """Somebody outside the watch makes a version champion."""
+    from ml.models import deployment
+
+    champion = stage.services.registry.champion(stage.model)
+    deployment.promote(stage.services.registry, stage.model, version, expected=champion.version if champion else None)
+    record_deployment(stage.services, stage.model, version, kind="promote", note=note)
