@@ -128,7 +128,10 @@ def split(spec: ModelSpec, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _span(rows: pd.DataFrame) -> dict[str, str]:
-    return {"from": rows["timestamp"].min().floor("us").isoformat(), "to": rows["timestamp"].max().floor("us").isoformat()}
+    return {
+        "from": rows["timestamp"].min().floor("us").isoformat(),
+        "to": rows["timestamp"].max().floor("us").isoformat(),
+    }
 
 
 def _publish(
