@@ -1,8 +1,8 @@
 """Fixed bins from the reference: what makes counts exact, additive, tiny, and comparable over years.
 
-A numeric column has up to 32 reference-quantile bins, one for what lies under and one for what lies over everything seen
-(or the spec's `range`); a categorical one has a slot for each level, up to 1,000. The bin set's id is the hash of all of
-it: counts are compared only within one id.
+A numeric column has up to 32 reference-quantile bins, one for what lies under and one for what lies over everything
+seen (or the spec's `range`); a categorical one has a slot for each level, up to 1,000. The id of a bin set is the hash
+of all of it: counts are compared only within one id.
 """
 
 from __future__ import annotations
@@ -170,22 +170,23 @@ def _column_bins(name: str, feature: Feature, reference: pd.DataFrame) -> Column
 def as_numbers(values: pd.Series, kind: FeatureType, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
     """A column as the numbers that are binned: itself, a text's length, or a time's age at the row's timestamp."""
     if kind is FeatureType.TEXT:
-        return values.map(len, na_action="ignore").to_numpy(np.float64, na_value=np.nan)
+        return np.asarray(values.map(len, na_action="ignore").to_numpy(np.float64, na_value=np.nan), np.float64)
     if kind is FeatureType.DATETIME:
         age = (frame["timestamp"] - values).astype("timedelta64[us]")
         micros = age.to_numpy().astype(np.int64)
-        return np.where(age.isna().to_numpy(), np.nan, micros.astype(np.float64) / 1e6)
-    return np.ascontiguousarray(values.to_numpy(np.float64, na_value=np.nan))
+        seconds: npt.NDArray[np.float64] = micros.astype(np.float64) / 1e6
+        seconds[age.isna().to_numpy()] = np.nan
+        return seconds
+    return np.ascontiguousarray(values.to_numpy(np.float64, na_value=np.nan), np.float64)
 
 
 def as_levels(values: pd.Series) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Codes (-1 for missing) and the names of the levels, booleans as "true" and "false"."""
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.codes.to_numpy(np.int64), [str(level) for level in values.cat.categories]
+        return np.asarray(values.cat.codes, np.int64), [str(level) for level in values.cat.categories]
     if pd.api.types.is_bool_dtype(values.dtype):
         known = values.astype("boolean")
-        codes = np.where(known.isna(), -1, known.fillna(False).to_numpy(bool).astype(np.int64))
-        return codes, ["false", "true"]
+        return np.asarray(known.astype("Int8").fillna(-1), np.int64), ["false", "true"]
     codes, uniques = pd.factorize(values, use_na_sentinel=True)
     return codes.astype(np.int64, copy=False), [
         str(level).lower() if isinstance(level, (bool, np.bool_)) else str(level) for level in uniques

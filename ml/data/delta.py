@@ -87,12 +87,13 @@ class Table:
         this call wrote. Raises: Unavailable; DataError where a column's type is not the table's.
         """
         from deltalake import CommitProperties, Transaction, write_deltalake
-        from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         table = self.create(schema)
         for attempt in range(ATTEMPTS):
             if table.transaction_version(f"batch:{batch_id}") is not None:
                 return table.version(), False
+            _same_types(table, schema)
             rows = new_rows(table)
             if rows is None or rows.num_rows == 0:
                 return table.version(), False
@@ -109,13 +110,23 @@ class Table:
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**attempt, 0.25))
                 table = self.create(schema)
-            except SchemaMismatchError as error:
-                raise DataError(f"{self.uri}: a column changed its type ({_reason(error)}); rename it.") from None
             except (DeltaError, OSError) as error:
-                if "type" in str(error) and "merge" in str(error).lower():
-                    raise DataError(f"{self.uri}: a column changed its type ({_reason(error)}); rename it.") from None
                 raise unavailable(self.uri, error) from None
         raise Unavailable(f"{self.uri}: {ATTEMPTS} other writers came first; try again.")
+
+
+def _same_types(table: DeltaTable, schema: pa.Schema) -> None:
+    """Refuse a column whose type is not the table's: Delta would turn numbers into text without a word."""
+    import pyarrow as pa
+
+    stored = pa.schema(table.schema())
+    for field in schema:
+        at = stored.get_field_index(field.name)
+        if at >= 0 and stored.field(at).type != field.type:
+            raise DataError(
+                f"{table.table_uri}: column {field.name!r} changed its type from {stored.field(at).type} to "
+                f"{field.type}; give the feature another name, or the type that it had."
+            )
 
 
 def unavailable(uri: str, error: Exception) -> Unavailable:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ml.data.delta import Table, files_between, is_local, unavailable, view
+from ml.data.log_frame import arrow_schema, conform
 from ml.data.tables import TIME, normalize
 from ml.errors import InvalidInput, Unavailable
 from ml.results import Window, utc
-from ml.spec import FeatureType, ModelSpec, Task
+from ml.spec import ModelSpec, Task
 
 if TYPE_CHECKING:
     import duckdb
@@ -94,7 +95,7 @@ class PredictionLog:
         import pyarrow as pa
 
         frame = normalize(frame, spec, role="predictions", source=f"predictions of {spec.name!r}")
-        schema = _schema(spec, frame)
+        schema = arrow_schema(spec, frame)
         columns = [field.name for field in schema]
         rows = frame.sort_values("timestamp", kind="stable")[columns]
         given = len(rows)
@@ -195,12 +196,13 @@ class PredictionLog:
         wanted = list(columns) if columns is not None else None
         with self.scan(spec, window, as_of=as_of, version=version) as rows:
             if rows is None:
-                return _conform(pd.DataFrame(), spec, wanted, ())
+                return conform(pd.DataFrame(), spec, wanted, ())
             listed = (
                 "*" if wanted is None else ", ".join(_quoted(c) for c in wanted if c in rows.columns) or "timestamp"
             )
-            found = rows.connection.sql(f"SELECT {listed} FROM log ORDER BY timestamp, prediction_id").to_arrow_table()
-            return _conform(found.to_pandas(), spec, wanted, rows.columns)
+            query = f"SELECT {listed} FROM log ORDER BY timestamp, prediction_id"  # noqa: S608 (quoted names)
+            found: pd.DataFrame = rows.connection.sql(query).to_arrow_table().to_pandas()
+            return conform(found, spec, wanted, rows.columns)
 
     def scan(
         self,
@@ -240,7 +242,7 @@ class PredictionLog:
         with self.scan(spec, None) as rows:
             if rows is None:
                 return pd.DataFrame({c: pd.Series(dtype="int64" if c == "rows" else object) for c in columns})
-            frame = rows.connection.sql(
+            frame: pd.DataFrame = rows.connection.sql(
                 "SELECT model_version, min(timestamp) AS first, max(timestamp) AS last, count(*) AS rows "
                 "FROM log GROUP BY 1 ORDER BY first, model_version"
             ).df()
@@ -299,7 +301,10 @@ class PredictionLog:
 
 
 class Scan:
-    """Rows of the log inside DuckDB, as the view `log`; entering gives None where there are none to look at."""
+    """Rows of the log inside DuckDB, as the view `log` (`answers`: without labels).
+
+    Entering gives None where there are none to look at.
+    """
 
     def __init__(
         self,
@@ -319,14 +324,14 @@ class Scan:
 
         self._log._reach()
         pinned = self._version
-        predictions = self._log._table(self._model, "predictions").open(pinned and pinned.predictions)
+        predictions = self._log._table(self._model, "predictions").open(pinned.predictions if pinned else None)
         if predictions is None:
             return None
         moment = None if self._as_of is None else utc(self._as_of)
         start = self._window.start if self._window else None
         ends = [end for end in (self._window.end if self._window else None, moment) if end is not None]
         files = files_between(predictions, "timestamp", start, min(ends, default=None))
-        labels = self._log._table(self._model, "labels").open(pinned and pinned.labels)
+        labels = self._log._table(self._model, "labels").open(pinned.labels if pinned else None)
         try:
             if not view(self.connection, "predictions", predictions, files):
                 return None
@@ -343,15 +348,14 @@ class Scan:
         bounds = [f"timestamp >= {_stamp(start)}"] if start else []
         bounds += [f"timestamp < {_stamp(end)}"] if end else []
         where = "WHERE " + " AND ".join(bounds) if bounds else ""
+        self.connection.execute(f"CREATE VIEW answers AS FROM predictions {where}")
         if joined:
             known = f"WHERE label_timestamp <= {_stamp(moment)}" if moment else ""
             latest = LATEST.format(where=known)
-            query = f"FROM (FROM predictions {where}) LEFT JOIN ({latest}) USING (prediction_id)"
+            query = f"FROM answers LEFT JOIN ({latest}) USING (prediction_id)"
         else:
-            query = (
-                f"SELECT *, CAST(NULL AS {label_type}) AS label, CAST(NULL AS TIMESTAMPTZ) AS label_timestamp "
-                f"FROM predictions {where}"
-            )
+            unknown = f"CAST(NULL AS {label_type}) AS label, CAST(NULL AS TIMESTAMPTZ) AS label_timestamp"
+            query = f"FROM answers SELECT *, {unknown}"
         self.connection.execute(f"CREATE VIEW log AS {query}")
 
     def __exit__(self, *exc: object) -> None:
@@ -373,7 +377,7 @@ class _Counted:
 def _connect() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    # No TimeZone setting and no date_trunc on zoned times anywhere: both need an extension that may have to be downloaded.
+    # No TimeZone setting and no date_trunc on zoned times: both need an extension that may have to be downloaded.
     return duckdb.connect(config={"autoinstall_known_extensions": False})
 
 
@@ -388,48 +392,3 @@ def _quoted(name: str) -> str:
 def _field_type(table: DeltaTable, column: str) -> str:
     kinds = {field.name: str(field.type) for field in table.schema().fields}
     return "DOUBLE" if "double" in kinds.get(column, "") else "VARCHAR"
-
-
-def _schema(spec: ModelSpec, frame: pd.DataFrame) -> pa.Schema:
-    import pyarrow as pa
-
-    time = pa.timestamp("us", "UTC")
-    of_type = {
-        FeatureType.NUMERIC: pa.float64(),
-        FeatureType.CATEGORICAL: pa.string(),
-        FeatureType.TEXT: pa.string(),
-        FeatureType.BOOLEAN: pa.bool_(),
-        FeatureType.DATETIME: time,
-    }
-    fields = {"prediction_id": pa.string(), "timestamp": time}
-    fields |= {name: of_type[feature.type] for name, feature in spec.features.items()}
-    if spec.entity and spec.entity in frame:
-        fields.setdefault(spec.entity, pa.string())
-    answer = pa.float64() if spec.task is Task.REGRESSION else pa.string()
-    fields |= {"prediction": answer, "score": pa.float64(), "model_version": pa.string()}
-    return pa.schema(fields)
-
-
-def _conform(frame: pd.DataFrame, spec: ModelSpec, wanted: list[str] | None, stored: Sequence[str]) -> pd.DataFrame:
-    """The rows in the types of a log frame, whatever a column's emptiness made of them."""
-    entity = [spec.entity] if spec.entity and spec.entity not in spec.features and spec.entity in stored else []
-    full = ["prediction_id", "timestamp", *spec.features, *entity, "prediction", "score", "model_version"]
-    full += ["label", "label_timestamp"]
-    if unknown := [column for column in wanted or () if column not in full]:
-        raise InvalidInput(f"{unknown[0]!r} is no column of the log of {spec.name!r}; it has {', '.join(full)}.")
-    number = spec.task is Task.REGRESSION
-    out: dict[str, pd.Series] = {}
-    for column in full if wanted is None else wanted:
-        values = frame[column] if column in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
-        feature = spec.features.get(column)
-        if column in ("timestamp", "label_timestamp") or (feature and feature.type is FeatureType.DATETIME):
-            out[column] = pd.to_datetime(values, utc=True).astype(TIME)
-        elif feature and feature.type is FeatureType.BOOLEAN:
-            out[column] = values.astype("boolean")
-        elif column == "score" or (feature and feature.type is FeatureType.NUMERIC):
-            out[column] = values.astype("float64")
-        elif column in ("prediction", "label") and number:
-            out[column] = values.astype("float64")
-        else:
-            out[column] = values.astype(object).where(values.notna(), None)
-    return pd.DataFrame(out, index=frame.index)

@@ -1,7 +1,7 @@
 """Profiles made inside the engine that holds the log: only counts leave it.
 
-One aggregate over all numeric columns, one per categorical column, one joint table, each grouped by the hour. What they give is
-equal to `profiles.profile_hours` of the same rows. Texts are the exception: they come out to be split into words.
+One aggregate per column and one for the joint table, each grouped by the hour. What they give is equal to
+`profiles.profile_hours` of the same rows. Texts are the exception: they come out to be split into words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ml.data.bins import INFINITE, NULL, UNDER, BinSet, ColumnBins
 from ml.data.prediction_log import DataVersion, PredictionLog
-from ml.data.profiles import Profile, add_levels, profile_hours
+from ml.data.profiles import Profile, add_levels, count_words
 from ml.results import Window
 from ml.spec import FeatureType, ModelSpec, Task
 
@@ -42,26 +42,36 @@ def profile_log(
     with log.scan(spec, window, as_of=as_of, version=version) as rows:
         if rows is None:
             return {}
-        return profile_relation(rows.connection, "log", bins, stored=set(rows.columns), every=every)
+        return profile_relation(rows.connection, "answers", bins, "log", stored=set(rows.columns), every=every)
 
 
 def profile_relation(
-    connection: duckdb.DuckDBPyConnection, relation: str, bins: BinSet, *, stored: set[str], every: timedelta = HOUR
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    bins: BinSet,
+    labelled: str | None = None,
+    *,
+    stored: set[str],
+    every: timedelta = HOUR,
 ) -> dict[datetime, Profile]:
-    """Profiles of a DuckDB relation in the form of the log; `stored` are the columns that it has."""
+    """Profiles of a DuckDB relation in the form of the log, whose columns are `stored`.
+
+    labelled: the relation that also has labels, for the joint table; None leaves it empty.
+    """
     key = f"epoch_us(timestamp) // {int(every.total_seconds() * 1e6)}"
     made = _Hours(connection, relation, key, bins, every)
     made.count_rows()
-    made.count_numbers([c for c in bins.columns if c.name in stored and not c.is_categorical])
     for column in bins.columns:
         if column.name not in stored:
             made.all_missing(column)
         elif column.is_categorical:
             made.count_levels(column)
-        elif column.type is FeatureType.TEXT:
-            made.count_texts(column)
-    if "label" in stored:
-        made.count_joint()
+        else:
+            made.count_numbers(column)
+            if column.type is FeatureType.TEXT:
+                made.count_texts(column)
+    if labelled is not None:
+        made.count_joint(labelled)
     return made.profiles()
 
 
@@ -71,6 +81,26 @@ def _name(column: str) -> str:
 
 def _number(value: float) -> str:
     return f"{float(value)!r}::DOUBLE"
+
+
+def _value(column: ColumnBins) -> str:
+    """The column as the number that is binned; see `bins.as_numbers`."""
+    if column.type is FeatureType.TEXT:
+        return f"length({_name(column.name)})::DOUBLE"
+    if column.type is FeatureType.DATETIME:
+        return f"((epoch_us(timestamp) - epoch_us({_name(column.name)}))::DOUBLE / 1e6)"
+    return f"{_name(column.name)}::DOUBLE"
+
+
+def _halved(edges: tuple[float, ...], low: int, high: int) -> str:
+    """SQL for the slot of x: the number of edges below it, found by halving."""
+    if low == high:
+        return str(UNDER + 1 + low)
+    middle = (low + high) // 2
+    return (
+        f"CASE WHEN x <= {_number(edges[middle])} THEN {_halved(edges, low, middle)} "
+        f"ELSE {_halved(edges, middle + 1, high)} END"
+    )
 
 
 class _Hours:
@@ -83,8 +113,8 @@ class _Hours:
         self.parts: dict[int, Profile] = {}
         self.unseen: dict[int, dict[str, dict[str, int]]] = defaultdict(dict)
 
-    def _query(self, select: str, groups: str = "1", where: str = "") -> dict[str, npt.NDArray[Any]]:
-        query = f"SELECT {self.key} AS hour, {select} FROM {self.relation} {where} GROUP BY {groups}"  # noqa: S608
+    def _query(self, select: str, groups: str = "1", relation: str = "") -> dict[str, Any]:
+        query = f"SELECT {self.key} AS hour, {select} FROM {relation or self.relation} GROUP BY {groups}"  # noqa: S608
         return self.connection.execute(query).fetchnumpy()
 
     def count_rows(self) -> None:
@@ -101,47 +131,27 @@ class _Hours:
         for hour, (n, _, _) in self.rows.items():
             self._slots(hour, column)[NULL] = n
 
-    def count_numbers(self, columns: list[ColumnBins]) -> None:
-        select = []
-        for column in columns:
-            x, c = self._value(column), f"c{self.bins.index[column.name]}"
-            finite = f"isfinite({x})"
-            centred = f"({x} - {_number(column.centre)})"
-            select += [
-                f"count(*) FILTER ({x} IS NULL OR isnan({x})) AS {c}_null",
-                f"count(*) FILTER (isinf({x})) AS {c}_inf",
-                f"count(*) FILTER ({finite} AND {x} < {_number(column.low)}) AS {c}_low",
-                f"count(*) FILTER ({finite}) AS {c}_all",
-                f"coalesce(sum({centred}) FILTER ({finite}), 0) AS {c}_s1",
-                f"coalesce(sum({centred} * {centred}) FILTER ({finite}), 0) AS {c}_s2",
-                f"coalesce(min({x}) FILTER ({finite}), 'inf'::DOUBLE) AS {c}_min",
-                f"coalesce(max({x}) FILTER ({finite}), '-inf'::DOUBLE) AS {c}_max",
-                *(
-                    f"count(*) FILTER ({finite} AND {x} <= {_number(edge)}) AS {c}_e{j}"
-                    for j, edge in enumerate(column.edges)
-                ),
-            ]
-        if not select:
-            return
-        found = self._query(", ".join(select))
-        for i, hour in enumerate(found["hour"].tolist()):
+    def count_numbers(self, column: ColumnBins) -> None:
+        """Rows by hour and slot; the slot by halving, as many comparisons as the logarithm of the edges."""
+        x, centred = _value(column), f"(x - {_number(column.centre)})"
+        relation = f"(FROM {self.relation} SELECT timestamp, {x} AS x)"
+        slot = (
+            f"CASE WHEN x IS NULL OR isnan(x) THEN {NULL} WHEN isinf(x) THEN {INFINITE} "
+            f"WHEN x < {_number(column.low)} THEN {UNDER} ELSE {_halved(column.edges, 0, len(column.edges))} END"
+        )
+        found = self._query(
+            f"{slot} AS slot, count(*) AS n, sum({centred}) AS s, sum({centred} * {centred}) AS s2, "
+            f"min(x) AS low, max(x) AS high",
+            "1, 2",
+            relation,
+        )
+        at = self.bins.index[column.name]
+        for hour, slot_number, n, s, s2, low, high in zip(*(values.tolist() for values in found.values()), strict=True):
             part = self.parts[hour]
-            for column in columns:
-                at = self.bins.index[column.name]
-                slots = self._slots(hour, column)
-                cells = {key.partition("_")[2]: found[key][i] for key in found if key.startswith(f"c{at}_")}
-                slots[NULL], slots[INFINITE], slots[UNDER] = cells["null"], cells["inf"], cells["low"]
-                upto = [cells["low"], *(cells[f"e{j}"] for j in range(len(column.edges))), cells["all"]]
-                slots[UNDER + 1 : UNDER + 2 + len(column.edges)] = np.diff(np.array(upto, np.int64))
-                part.sums[at] = cells["s1"], cells["s2"]
-                part.extremes[at] = cells["min"], cells["max"]
-
-    def _value(self, column: ColumnBins) -> str:
-        if column.type is FeatureType.TEXT:
-            return f"length({_name(column.name)})::DOUBLE"
-        if column.type is FeatureType.DATETIME:
-            return f"((epoch_us(timestamp) - epoch_us({_name(column.name)}))::DOUBLE / 1e6)"
-        return f"{_name(column.name)}::DOUBLE"
+            self._slots(hour, column)[slot_number] = n
+            if slot_number >= UNDER:
+                part.sums[at] += s, s2
+                part.extremes[at] = min(part.extremes[at, 0], low), max(part.extremes[at, 1], high)
 
     def count_levels(self, column: ColumnBins) -> None:
         found = self._query(f"{_name(column.name)}::VARCHAR AS level, count(*) AS n", "1, 2")
@@ -159,15 +169,13 @@ class _Hours:
                 self.unseen[hour][column.name] = unseen
 
     def count_texts(self, column: ColumnBins) -> None:
-        from ml.data.profiles import count_words
-
         query = f"SELECT timestamp, {_name(column.name)} AS t FROM {self.relation}"  # noqa: S608
         frame = self.connection.sql(query).to_arrow_table().to_pandas()
         hours = frame["timestamp"].astype("datetime64[us, UTC]").astype(np.int64) // self.step
         for hour, texts in frame["t"].groupby(hours.to_numpy()):
             count_words(texts, column, self._slots(int(hour), column))
 
-    def count_joint(self) -> None:
+    def count_joint(self, labelled: str) -> None:
         if self.bins.task is Task.REGRESSION:
             answer, label, loss = "prediction", "label", "abs(label - prediction)"
             where = "WHERE isfinite(label) AND isfinite(prediction)"
@@ -182,10 +190,10 @@ class _Hours:
                 label = "(label = prediction)::INT::DOUBLE"
                 answer, loss = "CASE WHEN isfinite(score) THEN score ELSE 1.0 END", f"1.0 - {label}"
         at = " + ".join(f"({answer} > {_number(edge)})::INT" for edge in self.bins.joint_edges) or "0"
-        inner = f"(SELECT timestamp, {at} AS bin, {answer} AS a, {label} AS y, {loss} AS l FROM {self.relation} {where})"
-        found = self.connection.execute(
-            f"SELECT {self.key} AS hour, bin, count(*) AS n, sum(a) AS a, sum(y) AS y, sum(l) AS l, sum(l * l) AS l2 "
-            f"FROM {inner} GROUP BY 1, 2"
+        inner = f"(FROM {labelled} SELECT timestamp, {at} AS bin, {answer} AS a, {label} AS y, {loss} AS l {where})"
+        found: dict[str, Any] = self.connection.execute(
+            f"FROM {inner} SELECT {self.key} AS hour, bin, count(*) AS n, "
+            "sum(a) AS a, sum(y) AS y, sum(l) AS l, sum(l * l) AS l2 GROUP BY 1, 2"
         ).fetchnumpy()
         for i, hour in enumerate(found["hour"].tolist()):
             self.parts[hour].joint[int(found["bin"][i])] = [found[key][i] for key in ("n", "a", "y", "l", "l2")]

@@ -1,8 +1,8 @@
 """Profiles: all that the label-free monitors need of a window, in a few kilobytes that add up.
 
 A profile holds counts in the slots of a bin set (`bins.py`), a few sums, extremes, and a joint table of answers and
-labels. The profile of a window is the sum of its hours' profiles, exactly for every count, whoever made them: from rows in memory
-here, inside the engine that holds the log in `profile_sql.py`.
+labels. The profile of a window is the sum of its hours' profiles, exactly for every count, whoever made them: from
+rows in memory here, inside the engine that holds the log in `profile_sql.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 BLOCK = 32_768  # rows: a block of float64 stays in the second-level cache
 MAX_UNSEEN = 1_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 JOINT_COLUMNS = ("n", "answer", "label", "loss", "loss_squared")
 
 
@@ -35,11 +36,13 @@ JOINT_COLUMNS = ("n", "answer", "label", "loss", "loss_squared")
 class Profile:
     """What a span of rows looks like in the slots of `bins`.
 
-    counts: one per slot of each column. sums: per column, deviations from the bins' centre and their squares (finite
-    values only). extremes: per column, least and greatest finite value (inf, -inf where there is none). joint: per joint bin, rows with a label, and
-    the sums of answer (score, or prediction), label (1 = positive or right; the value for regression), loss and its
-    square. duplicates: ids that stood more than once. unseen: counts of levels that have no slot, by column, the
-    `MAX_UNSEEN` with the smallest hash. first, last: times of the rows.
+    counts: one per slot of each column.
+    sums: per column, deviations from the bins' centre and their squares (finite values only).
+    extremes: per column, least and greatest finite value; inf, -inf where there is none.
+    joint: per joint bin, rows with a label, and the sums of answer (score, or prediction), label (1 = positive or
+        right; the value for regression), loss (Brier, 0/1 or absolute error) and its square.
+    duplicates: ids that stood more than once. first, last: times of the rows.
+    unseen: counts of levels that have no slot, by column, the `MAX_UNSEEN` with the smallest hash.
     """
 
     bins: BinSet
@@ -181,7 +184,9 @@ class ColumnProfile:
 
     @property
     def mean(self) -> float | None:
-        return None if self.bins.is_categorical or not self.valid else float(self.bins.centre + self.sums[0] / self.valid)
+        return (
+            None if self.bins.is_categorical or not self.valid else float(self.bins.centre + self.sums[0] / self.valid)
+        )
 
     @property
     def variance(self) -> float | None:
@@ -224,10 +229,12 @@ def merge(profiles: Iterable[Profile]) -> Profile:
 
 
 def few(levels: Mapping[str, int]) -> dict[str, int]:
-    """At most `MAX_UNSEEN` levels, those of the smallest hash: the same whether taken from the parts or from the whole."""
+    """At most `MAX_UNSEEN` levels, those of the smallest hash: the same taken from the parts or from the whole."""
     if len(levels) <= MAX_UNSEEN:
         return dict(levels)
-    kept = heapq.nsmallest(MAX_UNSEEN, levels, key=lambda level: hashlib.blake2b(level.encode(), digest_size=8).digest())
+    kept = heapq.nsmallest(
+        MAX_UNSEEN, levels, key=lambda level: hashlib.blake2b(level.encode(), digest_size=8).digest()
+    )
     return {level: levels[level] for level in kept}
 
 
@@ -256,7 +263,7 @@ def profile_frame(frame: pd.DataFrame, bins: BinSet) -> Profile:
         slots[NULL] -= wrong
     _count_joint(frame, bins, profile.joint)
     timed = "timestamp" in frame and n
-    ids = frame["prediction_id"] if "prediction_id" in frame else None
+    ids = frame.get("prediction_id")
     return Profile(
         bins=bins,
         rows=n,
@@ -271,14 +278,16 @@ def profile_frame(frame: pd.DataFrame, bins: BinSet) -> Profile:
     )
 
 
-def profile_hours(frame: pd.DataFrame, bins: BinSet, *, every: timedelta = timedelta(hours=1)) -> dict[datetime, Profile]:
+def profile_hours(
+    frame: pd.DataFrame, bins: BinSet, *, every: timedelta = timedelta(hours=1)
+) -> dict[datetime, Profile]:
     """Profiles by the hour (or `every`) in which rows fall, counted from 1970; hours without rows are absent."""
     step = int(every.total_seconds() * 1e6)
     keys = frame["timestamp"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // step
     whole = frame.copy(deep=False)
     whole.attrs = {}  # the count of invalid values belongs to the whole
     return {
-        datetime.fromtimestamp(key * step / 1e6, UTC): profile_frame(part, bins)
+        EPOCH + timedelta(microseconds=int(cast("int", key)) * step): profile_frame(part, bins)
         for key, part in whole.groupby(keys, sort=True)
     }
 
@@ -300,9 +309,9 @@ def count_numbers(values: Floats, column: ColumnBins, slots: Counts, sums: Float
             if not len(block):
                 continue
         finite += len(block)
-        below += np.count_nonzero(block < column.low)
+        below += int(np.count_nonzero(block < column.low))
         for j, edge in enumerate(edges):
-            at_most[j] += np.count_nonzero(block <= edge)
+            at_most[j] += int(np.count_nonzero(block <= edge))
         with np.errstate(over="ignore"):
             centred = block - column.centre
             sums[0] += centred.sum()

@@ -6,7 +6,8 @@ Every reader and every monitor behind this door can rely on the form of a log fr
     prediction (class name, or float64), score (float64), model_version (text), label, label_timestamp (UTC)
 
 numeric features are float64 (infinities are kept: monitors count them), categorical and text are text or None, boolean
-is pandas' nullable boolean, datetime is UTC. Class names are text in one form: 1, 1.0 and True are "1" (`metrics.as_class`).
+is pandas' nullable boolean, datetime is UTC. Class names are text in one form: 1, 1.0 and True are "1" (see
+`metrics.as_class`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ml.spec import FeatureType, ModelSpec, Task
 
 Role = Literal["predictions", "labels", "reference", "current", "history"]
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>")
-TIME = "datetime64[us, UTC]"
+TIME = pd.DatetimeTZDtype("us", "UTC")
 _TRUE, _FALSE = {"1", "true", "t", "yes", "y"}, {"0", "false", "f", "no", "n"}
 _NAMESPACE = uuid.UUID("6d1f4c1e-3b1c-5a9e-9a0e-7c1b6e0f2a55")
 

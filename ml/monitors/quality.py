@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from ml.data.profiles import ColumnProfile, Profile
 from ml.errors import InvalidInput
@@ -36,9 +37,9 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
     >>> wilson(0, 100).high < 0.04
     True
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    z = float(norm.isf((1 - level) / 2))
+    z = float(-ndtri((1 - level) / 2))
     share, scale = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / scale
     half = z / scale * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
@@ -130,7 +131,7 @@ class _Column:
         unseen = sorted(self.current.unseen.items(), key=lambda item: (-item[1], item[0]))[:3]
         named = f" ({', '.join(repr(level) for level, _ in unseen)})" if unseen else ""
         words = "are categories never seen" if self.reference.bins.complete else "are rare or new categories"
-        facts = {"examples": [level for level, _ in unseen]}
+        facts: dict[str, object] = {"examples": [level for level, _ in unseen]}
         return self._share(
             "new_category", lambda c: (c.other, c.valid) if c.valid else None, bound, words + named, chance, facts
         )
@@ -145,7 +146,7 @@ class _Column:
         words = f"lie outside {bins.low:g} to {top:g}"
         if self.kind is FeatureType.DATETIME:
             words = "lie outside the ages seen before"
-        facts = {"below": self.current.under, "above": self.current.over}
+        facts: dict[str, object] = {"below": self.current.under, "above": self.current.over}
         return self._share(
             "out_of_range",
             lambda c: (c.under + c.over, c.valid) if c.valid else None,
@@ -227,17 +228,28 @@ def _percent(share: float) -> str:
 
 def _more_than(hits: int, n: int, before: int, rows: int, chance: float) -> tuple[float, str]:
     """One-sided p-value that a share rose, and the test's name. `chance` is a share expected though never seen."""
-    from scipy.stats import binom, fisher_exact, norm
+    from scipy.special import betainc, ndtr
 
     if rows < LEAST_REFERENCE or before == 0:
         expected = max(chance, 1 / (rows + 2) if rows else 0.0)
-        return float(binom.sf(hits - 1, n, expected)), "exact binomial test"
+        return 1.0 if hits == 0 else float(betainc(hits, n - hits + 1, expected)), "exact binomial test"
     if min(hits, n - hits, before, rows - before) < 5:
-        table = [[hits, n - hits], [before, rows - before]]
-        return float(fisher_exact(table, alternative="greater").pvalue), "Fisher's exact test"
+        return _fisher(hits, n, before, rows), "Fisher's exact test"
     pooled = (hits + before) / (n + rows)
     error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / rows))
-    return float(norm.sf((hits / n - before / rows - chance) / error)), "two-proportion test"
+    return float(ndtr((before / rows + chance - hits / n) / error)), "two-proportion test"
+
+
+def _fisher(hits: int, n: int, before: int, rows: int) -> float:
+    """One-sided: at least `hits` of the `hits + before` fall to the n, of n + rows in all."""
+    from scipy.special import gammaln
+
+    def choose(a: float, b: npt.NDArray[np.int64] | int) -> npt.NDArray[np.float64]:
+        return np.asarray(gammaln(a + 1) - gammaln(np.asarray(b) + 1) - gammaln(a - np.asarray(b) + 1))
+
+    total = hits + before
+    k = np.arange(hits, min(total, n) + 1)
+    return min(float(np.exp(choose(n, k) + choose(rows, total - k) - choose(n + rows, total)).sum()), 1.0)
 
 
 def _distinct_one(column: ColumnProfile) -> bool:
@@ -276,7 +288,15 @@ def _volume(
         detail = f"{rows} rows in {format_duration(window.length)}, {usual:.0f} are usual."
     status = Status.BREACH if breach else Status.OK
     return Measurement(
-        "quality.volume", window, float(rows), rows, status, unit="rows", threshold=threshold, detail=detail, facts=facts
+        "quality.volume",
+        window,
+        float(rows),
+        rows,
+        status,
+        unit="rows",
+        threshold=threshold,
+        detail=detail,
+        facts=facts,
     )
 
 
