@@ -146,8 +146,8 @@ def make_bins(spec: ModelSpec, reference: pd.DataFrame) -> BinSet:
     columns.append(_column_bins("prediction", answer, reference))
     if spec.task is Task.REGRESSION:
         edges = columns[-1].edges
-        joint = tuple(edges[i] for i in sorted({round(k * len(edges) / JOINT_BINS) for k in range(1, JOINT_BINS)}) if i)
-        joint = tuple(e for e in joint if e != edges[-1])
+        step = max(len(edges) / JOINT_BINS, 1.0)
+        joint = tuple(edges[int(k * step) - 1] for k in range(1, JOINT_BINS) if int(k * step) < len(edges))
     else:
         columns.append(_column_bins("score", Feature(type=FeatureType.NUMERIC), reference))
         joint = tuple(k / JOINT_BINS for k in range(1, JOINT_BINS))

@@ -207,7 +207,8 @@ class _Column:
             p_value, test = conformal_rank(value, shares), f"rank among {len(shares)} healthy windows"
         else:
             p_value, test = _more_than(hits, n, *usual, chance)
-        breach = value > threshold and p_value <= self.spec.monitors.drift.alpha
+        alone = bound == 0 and before == 0  # what can never be right needs no statistics
+        breach = value > threshold and (alone or p_value <= self.spec.monitors.drift.alpha)
         return Measurement(
             f"quality.{check}",
             self.window,
