@@ -33,6 +33,8 @@ def outcome(stage: Stage, chapter: Chapter) -> dict[str, Any]:
             .limit(1)
         )
         diagnosis, proposal = _worked_on(session, stage, chapter, incident)
+        if proposal is not None and proposal.incident_id:
+            incident = session.get(Incident, proposal.incident_id)
         execution = session.scalar(select(Execution).where(Execution.proposal_id == proposal.id)) if proposal else None
         verification = session.get(Verification, proposal.id) if proposal else None
         decider = (

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -21,7 +20,8 @@ from agent.pipeline.services import Services
 from agent.pipeline.watch import watch
 from agent.store import queries
 from agent.store.tables import Proposal, UnfitWindow
-from ml.spec import ModelSpec, parse_spec
+from ml.data.datasets import spec_path
+from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
     from ml.models.predictor import Predictor
@@ -56,14 +56,14 @@ class Stage:
         return self._loaded[version]
 
 
-def begin(services: Services, story: Story, folder: Path, say: Callable[[str], None]) -> Stage:
+def begin(services: Services, story: Story, say: Callable[[str], None]) -> Stage:
     """Put a story's model under watch: its spec in the workspace, its first version trained and made champion."""
-    spec = parse_spec(story.spec)
-    path = folder / "models" / f"{spec.name}.yaml"
-    path.write_text(story.spec, encoding="utf-8")
-    rows = folder / "training" / f"{spec.name}.csv"
+    spec = story.stream.spec
+    path = services.home / "models" / f"{spec.name}.yaml"
+    path.write_text(spec_path(spec.name).read_text(encoding="utf-8"), encoding="utf-8")
+    rows = services.home / "training" / f"{spec.name}.csv"
     rows.parent.mkdir(exist_ok=True)
-    story.training.rename(columns={"label": spec.target, "timestamp": spec.timestamp}).to_csv(rows, index=False)
+    story.stream.past.rename(columns={"label": spec.target, "timestamp": spec.timestamp}).to_csv(rows, index=False)
     set_clock(services, story.chapters[0].start)
     add_model(services, path, train=rows)
     return Stage(services, story, spec, say)
@@ -125,28 +125,21 @@ def _owner_hears(stage: Stage, chapter: Chapter, at: datetime) -> None:
 
 def arrive(stage: Stage, chapter: Chapter, start: datetime, end: datetime) -> None:
     """The rows of a span are answered by the champion and logged; their labels become known a label delay later."""
-    rows = stage.story.stream
+    rows = stage.story.stream.live
     rows = rows[(rows["timestamp"] >= start) & (rows["timestamp"] < end)]
     if rows.empty:
         return
     champion = stage.champion()
     rows = break_rows(stage, chapter, rows)
     answers = champion.predict(rows)
-    ids = [f"{stage.model}-{moment:%Y%m%d%H%M%S}-{number}" for number, moment in enumerate(rows["timestamp"])]
-    logged = rows.drop(columns="label").assign(
-        prediction_id=ids, prediction=answers["prediction"], score=answers["score"], model_version=champion.version
+    logged = rows.drop(columns=["label", "label_timestamp"]).assign(
+        prediction=answers["prediction"], score=answers["score"], model_version=champion.version
     )
-    labels = pd.DataFrame(
-        {
-            "prediction_id": ids,
-            "label": rows["label"].to_numpy(),
-            "label_timestamp": (rows["timestamp"] + stage.spec.label_delay).to_numpy(),
-        }
-    )
-    labels["label_timestamp"] = pd.to_datetime(labels["label_timestamp"], utc=True)
     batch = f"{stage.model}:{start.isoformat()}"
     stage.services.log.append_predictions(stage.spec, logged, batch_id=batch)
-    stage.services.log.append_labels(stage.spec, labels, batch_id=batch, as_of=end)
+    stage.services.log.append_labels(
+        stage.spec, rows[["prediction_id", "label", "label_timestamp"]], batch_id=batch, as_of=end
+    )
 
 
 def break_rows(stage: Stage, chapter: Chapter, rows: pd.DataFrame, *, repaired: bool = True) -> pd.DataFrame:

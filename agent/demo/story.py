@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from agent.demo.replay import Stage
+    from ml.data.scenarios import Stream
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Story:
-    """One model: its spec (YAML), the rows that its first version is trained on, and those that arrive later.
+    """One model: its stream (what its first version is trained on, and what arrives later) and its chapters.
 
-    training, stream: features, `timestamp`, `label`. every: how often the watch looks.
+    every: how often the watch looks.
     """
 
-    spec: str
-    training: pd.DataFrame
-    stream: pd.DataFrame
+    stream: Stream
     chapters: tuple[Chapter, ...]
     every: timedelta
-    told: str = field(default="")
+
+    @property
+    def model(self) -> str:
+        return self.stream.spec.name

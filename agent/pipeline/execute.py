@@ -121,7 +121,14 @@ def evaluate(work: Work) -> Mapping[str, Any]:
     )
     if comparison.verdict != "accept":
         raise Refused(f"version {version} was not accepted: {comparison.reason}")
-    return comparison.to_json()
+    assert comparison.interval is not None, "an accepted comparison has an interval"
+    return {
+        "verdict": str(comparison.verdict),
+        "reason": comparison.reason,
+        "n": comparison.n,
+        "gain": comparison.gain,
+        "interval": [comparison.interval.low, comparison.interval.high],
+    }
 
 
 def recalibrate(work: Work) -> Mapping[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from agent.domain.errors import InvalidInput
+from agent.doors.clean import clean_text
 
 Item = TypeVar("Item")
+Keys = tuple[InstrumentedAttribute[Any], ...]
 
 
 class Page(BaseModel, Generic[Item]):
@@ -25,20 +26,20 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page(
-    session: Session,
-    query: Select[tuple[Any]],
-    keys: tuple[InstrumentedAttribute[Any], ...],
-    cursor: str | None,
-    limit: int,
+    session: Session, query: Select[tuple[Any]], keys: Keys, cursor: str | None, limit: int
 ) -> tuple[list[Any], str | None]:
     """The rows after `cursor`, ordered by `keys` descending (the last one unique), and the next cursor."""
     if cursor is not None:
-        after = _read(cursor, keys)
-        query = query.where(tuple_(*keys) < tuple_(*after))
+        query = query.where(_after(keys, _read(cursor, keys)))
     rows = session.scalars(query.order_by(*(key.desc() for key in keys)).limit(limit + 1)).all()
-    more = len(rows) > limit
     shown = list(rows[:limit])
-    return shown, _write([getattr(shown[-1], key.key) for key in keys]) if more else None
+    return shown, _write([getattr(shown[-1], key.key) for key in keys]) if len(rows) > limit else None
+
+
+def _after(keys: Keys, values: list[Any]) -> ColumnElement[bool]:
+    """Below the cursor's row: in the first key, or equal there and below in the rest."""
+    first = keys[0] < values[0]
+    return first if len(keys) == 1 else or_(first, and_(keys[0] == values[0], _after(keys[1:], values[1:])))
 
 
 def _write(values: list[Any]) -> str:
@@ -46,25 +47,25 @@ def _write(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
 
 
-def _read(cursor: str, keys: tuple[InstrumentedAttribute[Any], ...]) -> list[Any]:
+def _read(cursor: str, keys: Keys) -> list[Any]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=="))
         if not isinstance(values, list) or len(values) != len(keys):
             raise ValueError(cursor)
-        return [_typed(value, key) for value, key in zip(values, keys, strict=True)]
-    except (ValueError, binascii.Error, RecursionError):
+        return [_typed(value, key.type.python_type) for value, key in zip(values, keys, strict=True)]
+    except (ValueError, RecursionError):  # binascii.Error is a ValueError
         raise InvalidInput("cursor: this is not one that was given here; start again without it.") from None
 
 
-def _typed(value: Any, key: InstrumentedAttribute[Any]) -> Any:
-    kind = key.type.python_type if not isinstance(value, str) else str
-    if isinstance(value, str) and key.type.python_type is datetime:
+def _typed(value: Any, kind: type[Any]) -> Any:
+    if kind is datetime and isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None or moment.year < 2:
-            raise ValueError(value)
-        return moment
-    if kind is int and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63):
-        raise ValueError(value)
-    if not isinstance(value, key.type.python_type):
-        raise ValueError(value)
-    return value
+        if moment.tzinfo is not None and 1 < moment.year < 9999:
+            return moment
+    elif (
+        type(value) is kind
+        and (kind is not int or 0 <= value < 2**63)
+        and (kind is not str or clean_text(value) == value)
+    ):
+        return value
+    raise ValueError(value)

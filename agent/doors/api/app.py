@@ -1,0 +1,67 @@
+"""The web application: the JSON API under `/api/v1`, the console's pages, and health. Reads no environment."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Scope
+
+from agent.domain.errors import WatchkeeperError
+from agent.doors import guard
+from agent.doors.api import audit, freeze, health, incidents, measurements, models, predictions, problems, proposals
+from agent.doors.console import pages
+from agent.pipeline.services import Services
+
+PREFIX = "/api/v1"
+DESCRIPTION = """An on-call engineer for machine-learning models: predictions and labels in; alerts, incidents, diagnoses,
+proposals, decisions, executions and reports out.
+
+Errors are problem documents (RFC 9457). Lists are paged: give `next` back as `cursor`. A POST with an `Idempotency-Key`
+may be sent again. Times are UTC."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over a workspace's services."""
+    app = FastAPI(
+        title="Watchkeeper",
+        version=version("watchkeeper"),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    for part in (models, predictions, measurements, incidents, proposals, audit, freeze):
+        app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
+    app.include_router(health.router)
+    pages.mount(app)
+    for kind in (WatchkeeperError, RequestValidationError, HTTPException, IntegrityError, StaleDataError, Exception):
+        app.add_exception_handler(kind, _explain)
+    app.add_middleware(guard.Guard, refuse=_refuse)
+    return app
+
+
+def _explain(request: Request, error: Exception) -> Response:
+    """A problem document for programs, a page for people."""
+    if _for_people(request):
+        return pages.error_page(request, problems.explain(error))
+    return problems.answer(request, error)
+
+
+def _for_people(request: Request) -> bool:
+    path = request.url.path
+    return not path.startswith(("/api/", "/healthz", "/readyz", "/static/"))
+
+
+def _refuse(scope: Scope, error: WatchkeeperError, status: int | None) -> ASGIApp:
+    response = problems.answer(Request(scope), error)
+    if status is not None:
+        response.status_code = status
+    return response

@@ -1,0 +1,191 @@
+"""`/proposals` and `/executions`: the queue, a person's decision, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
+from agent.doors.api.paging import Page, page
+from agent.doors.decide import approve_as, reject_as
+from agent.domain.errors import NotFound
+from agent.pipeline.services import Services
+from agent.store import queries
+from agent.store.tables import Approval, Execution, ExecutionStep, Proposal, Verification
+
+router = APIRouter(tags=["proposals"])
+
+
+class ApprovalOut(BaseModel):
+    person: str
+    decision: str = Field(examples=["approve"])
+    reason: str
+    at: datetime
+
+
+class ProposalOut(BaseModel):
+    """One action with its exact parameters. `digest` names these bytes: give it back with the decision."""
+
+    id: str = Field(examples=["p-7k2m9xq4c1"])
+    model: str
+    incident_id: str | None
+    kind: str = Field(examples=["retrain"])
+    action: dict[str, Any]
+    digest: str
+    risk: str = Field(examples=["high"])
+    why: str
+    trial: dict[str, Any] | None = Field(description="the action tried off-line on recent labelled rows")
+    requested_by: str
+    state: str = Field(examples=["pending"])
+    reason: str = Field(description="why it ended as it did")
+    created_at: datetime
+    approve_by: datetime
+    approved_at: datetime | None
+    execute_by: datetime | None
+    ended_at: datetime | None
+
+
+class VerificationOut(BaseModel):
+    """The check after the execution; `verdict` is null while it runs."""
+
+    started_at: datetime
+    due_at: datetime
+    verdict: str | None = Field(examples=["succeeded"])
+    decided_at: datetime | None
+    document: dict[str, Any]
+
+
+class ProposalDetail(ProposalOut):
+    """A proposal with the decisions on it, its execution and its verification."""
+
+    undo: str
+    blast_radius: str
+    may_decide: list[str] = Field(description="who may approve or reject, by `approvals.yaml`")
+    approvals_needed: int
+    approvals: list[ApprovalOut]
+    execution_id: str | None
+    verification: VerificationOut | None
+
+
+class ExecutionStepOut(BaseModel):
+    name: str = Field(examples=["switch"])
+    state: str = Field(examples=["done"])
+    intended_at: datetime
+    done_at: datetime | None
+    result: dict[str, Any] | None
+
+
+class ExecutionOut(BaseModel):
+    """Carrying a proposal out, step by step."""
+
+    id: str = Field(examples=["x-7k2m9xq4c1"])
+    proposal_id: str
+    state: str = Field(examples=["done"])
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    error: str
+    steps: list[ExecutionStepOut]
+
+
+class ApproveBody(BaseModel):
+    """`digest`: what the person was shown."""
+
+    person: Person = Field(examples=["ada"])
+    reason: Text = ""
+    digest: Word | None = None
+
+
+class RejectBody(BaseModel):
+    person: Person = Field(examples=["ada"])
+    reason: Text = Field(min_length=1, examples=["the data team repairs it at the source tonight"])
+    digest: Word | None = None
+
+
+def read_proposal(services: Services, session: Session, row: Proposal) -> ProposalDetail:
+    from agent.domain.policy import who_may_decide
+    from agent.pipeline.approve import request_of
+    from tools.actions import CHARACTER, ActionKind
+
+    policy, request = services.policy(), request_of(row)
+    character = CHARACTER[ActionKind(row.kind)]
+    approvals = session.scalars(select(Approval).where(Approval.proposal_id == row.id).order_by(Approval.at)).all()
+    verification = session.get(Verification, row.id)
+    return ProposalDetail(
+        **ProposalOut.model_validate(row, from_attributes=True).model_dump(),
+        undo=character.undo,
+        blast_radius=character.blast_radius,
+        may_decide=who_may_decide(policy, request),
+        approvals_needed=policy.rule(request.kind, request.risk).approvals,
+        approvals=[ApprovalOut.model_validate(a, from_attributes=True) for a in approvals],
+        execution_id=session.scalar(select(Execution.id).where(Execution.proposal_id == row.id)),
+        verification=VerificationOut.model_validate(verification, from_attributes=True) if verification else None,
+    )
+
+
+@router.get("/proposals", summary="Proposals, newest first; `state=pending` is the queue")
+def list_proposals(
+    services: ServicesDep,
+    state: Annotated[Word | None, Query(examples=["pending"])] = None,
+    model: Annotated[Word | None, Query()] = None,
+    cursor: CursorText = None,
+    limit: Limit = 50,
+) -> Page[ProposalOut]:
+    query = select(Proposal)
+    if state is not None:
+        query = query.where(Proposal.state == state)
+    if model is not None:
+        query = query.where(Proposal.model == model)
+    with services.store.read() as session:
+        rows, after = page(session, query, (Proposal.created_at, Proposal.id), cursor, limit)
+        return Page(items=[ProposalOut.model_validate(row, from_attributes=True) for row in rows], next=after)
+
+
+@router.get("/proposals/{id}", summary="One proposal")
+def show_proposal(services: ServicesDep, id: RecordId) -> ProposalDetail:
+    with services.store.read() as session:
+        return read_proposal(services, session, queries.by_id(session, Proposal, id))
+
+
+@router.post("/proposals/{id}/approve", summary="Approve; the approval that completes the quorum releases it")
+def approve_proposal(
+    services: ServicesDep, id: RecordId, body: ApproveBody, idempotency_key: IdempotencyKey = None
+) -> ProposalDetail:
+    approve_as(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    return show_proposal(services, id)
+
+
+@router.post("/proposals/{id}/reject", summary="Turn it down; it never runs")
+def reject_proposal(
+    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+) -> ProposalDetail:
+    reject_as(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    return show_proposal(services, id)
+
+
+@router.get("/executions/{id}", tags=["executions"], summary="One execution with its steps")
+def show_execution(services: ServicesDep, id: RecordId) -> ExecutionOut:
+    with services.store.read() as session:
+        row = session.get(Execution, id)
+        if row is None:
+            raise NotFound(f"There is no execution {id!r}; a proposal names its own as `execution_id`.")
+        steps = session.scalars(
+            select(ExecutionStep).where(ExecutionStep.execution_id == id).order_by(ExecutionStep.position)
+        ).all()
+        return ExecutionOut(
+            id=row.id,
+            proposal_id=row.proposal_id,
+            state=row.state,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            seconds=row.seconds,
+            error=row.error,
+            steps=[ExecutionStepOut.model_validate(step, from_attributes=True) for step in steps],
+        )

@@ -1,0 +1,107 @@
+"""The approval card. What will be done is written here, by code, from the very bytes that will run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent.doors.console.trials import TrialView, read_trial
+from agent.domain import policy as policies
+from agent.domain.policy import Policy
+from agent.pipeline.approve import request_of
+from agent.store.tables import Approval, Diagnosis, Proposal
+from tools import actions
+from tools.actions import CHARACTER, Action, ActionKind
+
+MOST_EVIDENCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One proposal in the queue, with everything that a person needs to decide."""
+
+    proposal: Proposal
+    does: str
+    version: str
+    parameters: list[tuple[str, str]]
+    evidence: list[dict[str, Any]]
+    cause: str
+    probability: float | None
+    trial: TrialView | None
+    undo: str
+    touches: str
+    may_decide: list[str]
+    needed: int
+    approvals: list[Approval]
+
+
+def make_card(policy: Policy, proposal: Proposal, diagnosis: Diagnosis | None, approvals: list[Approval]) -> Card:
+    """The card of a proposal; the diagnosis gives its evidence."""
+    action = actions.parse_action(proposal.action)
+    request, character = request_of(proposal), CHARACTER[ActionKind(proposal.kind)]
+    document = diagnosis.document if diagnosis else {}
+    return Card(
+        proposal=proposal,
+        does=say(action),
+        version=versions(action),
+        parameters=[(key.replace("_", " "), _written(value)) for key, value in proposal.action.items() if key not in ("kind", "model")],
+        evidence=supporting(document)[:MOST_EVIDENCE],
+        cause=diagnosis.cause if diagnosis else "",
+        probability=diagnosis.probability if diagnosis else None,
+        trial=read_trial(proposal.trial),
+        undo=character.undo,
+        touches=character.blast_radius,
+        may_decide=policies.who_may_decide(policy, request),
+        needed=policy.rule(request.kind, request.risk).approvals,
+        approvals=approvals,
+    )
+
+
+def supporting(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The facts that the leading cause rests on, in its order."""
+    facts = {fact["id"]: fact for fact in document.get("evidence", [])}
+    causes = document.get("causes") or [{}]
+    return [facts[number] for number in dict.fromkeys(causes[0].get("supports", [])) if number in facts]
+
+
+def say(action: Action) -> str:
+    """One sentence: what will happen when this is approved."""
+    if isinstance(action, actions.Retrain):
+        beaten = f"if it beats version {action.expected_version} on later rows" if action.expected_version else "as the first one"
+        return f"Train a new version of {action.model} on rows from {_day(action.window_start)} to {_day(action.window_end)}, and let it answer {beaten}."
+    if isinstance(action, actions.Rollback):
+        return f"Let version {action.to_version} of {action.model} answer again, in place of version {action.expected_version}."
+    if isinstance(action, actions.Promote):
+        return f"Let version {action.to_version} of {action.model} answer, in place of version {action.expected_version or 'none'}."
+    if isinstance(action, actions.Recalibrate):
+        return (
+            f"Keep version {action.expected_version} of {action.model}, and refit the map from its score to a probability "
+            f"on labels from {_day(action.window_start)} to {_day(action.window_end)}."
+        )
+    if isinstance(action, actions.RefreshReference):
+        return f"Compare {action.model} with {_day(action.window_start)} to {_day(action.window_end)} from now on. No model changes."
+    if isinstance(action, actions.FixData):
+        told = f"Tell {action.notify}" if action.notify else "Tell the data's owner"
+        return (
+            f"{told} that {', '.join(action.features)} arrives broken since {action.onset:%-d %b %Y, %H:%M} UTC, "
+            f"and train on no row from then to {action.window_end:%-d %b %Y, %H:%M} UTC. No model changes."
+        )
+    return "Nothing: this is only recorded."
+
+
+def versions(action: Action) -> str:
+    """Which version gives way to which, in short."""
+    if isinstance(action, (actions.Rollback, actions.Promote)):
+        return f"{action.expected_version or 'none'} → {action.to_version}"
+    if isinstance(action, (actions.Retrain, actions.Recalibrate)):
+        return f"{action.expected_version or 'none'} → new"
+    return "unchanged"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%-d %b %Y}"
+
+
+def _written(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

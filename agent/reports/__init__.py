@@ -1,0 +1,1 @@
+"""Reports: facts are gathered once from the records; every format is rendered from them."""

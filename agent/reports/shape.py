@@ -1,0 +1,357 @@
+"""What a report knows. Every number that any format shows stands here, rounded as it is shown; `to_json` is all of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Span(_Part):
+    """A length of time, and how it is written."""
+
+    seconds: float
+    text: str
+
+
+class Point(_Part):
+    """One value of a metric: the window that ends `at`, its 95 % interval, and how many labelled rows it rests on."""
+
+    at: datetime | None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    threshold: float | None = None
+    status: str = ""
+
+
+class Mark(_Part):
+    """A moment on the chart; `key` is the letter that stands there."""
+
+    key: str
+    kind: str
+    at: datetime
+    label: str
+
+
+class Chart(_Part):
+    """A metric over time. `looks` is how many values the records have; a long series is thinned to fewer points."""
+
+    metric: str
+    unit: str
+    better: Literal["lower", "higher"]
+    looks: int
+    points: list[Point]
+    marks: list[Mark]
+    alt: str
+
+
+class Milestones(_Part):
+    """When what happened; None where it has not, or is not known."""
+
+    onset: datetime | None = None
+    detected: datetime | None = None
+    diagnosed: datetime | None = None
+    proposed: datetime | None = None
+    decided: datetime | None = None
+    executed: datetime | None = None
+    recovered: datetime | None = None
+    closed: datetime | None = None
+
+
+class Durations(_Part):
+    """How long it took, each from the moment before; `recover` counts from detection."""
+
+    detect: Span | None = None
+    decide: Span | None = None
+    execute: Span | None = None
+    recover: Span | None = None
+
+
+class Effect(_Part):
+    """The metric around an incident. `during` is the worst look between detection and the action (or now)."""
+
+    name: str
+    better: Literal["lower", "higher"]
+    before: Point | None = None
+    during: Point | None = None
+    after: float | None = None
+    do_nothing: float | None = None
+    n: int | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+
+class Evidence(_Part):
+    id: str
+    kind: str = ""
+    statement: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+    source: str = ""
+
+
+class CauseFacts(_Part):
+    cause: str
+    meaning: str
+    percent: int
+    features: list[str] = []
+    segment: str | None = None
+    onset: datetime | None = None
+    supports: list[str] = []
+    contradicts: list[str] = []
+
+
+class RuledOut(_Part):
+    what: str
+    why: str
+    evidence: list[str] = []
+
+
+class DiagnosisFacts(_Part):
+    id: str
+    at: datetime
+    window_start: datetime
+    window_end: datetime
+    verdict: str
+    causes: list[CauseFacts]
+    action: str
+    why: str
+    escalated: bool = False
+    evidence: list[Evidence]
+    ruled_out: list[RuledOut] = []
+    not_checked: list[RuledOut] = []
+    made: int = 1
+    seconds: float = 0.0
+
+
+class Decision(_Part):
+    person: str
+    decision: str
+    reason: str
+    at: datetime
+    digest: str
+
+
+class TrialFacts(_Part):
+    """What the action would have done to the recent labelled rows. `gain` is the fall of the loss of a row."""
+
+    metric: str = ""
+    before: float | None = None
+    after: float | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+class Step(_Part):
+    name: str
+    state: str
+    seconds: float | None = None
+    result: dict[str, Any] | None = None
+
+
+class ExecutionFacts(_Part):
+    id: str
+    state: str
+    worker: str | None = None
+    took: Span | None = None
+    error: str = ""
+    steps: list[Step] = []
+
+
+class VerificationFacts(_Part):
+    started_at: datetime
+    due_at: datetime
+    verdict: str | None = None
+    decided_at: datetime | None = None
+    statement: str = ""
+    document: dict[str, Any] = {}
+
+
+class ProposalFacts(_Part):
+    id: str
+    kind: str
+    what: str
+    parameters: dict[str, Any]
+    digest: str
+    risk: str
+    changes_model: bool
+    undo: str
+    reach: str
+    why: str
+    requested_by: str
+    state: str
+    reason: str
+    created_at: datetime
+    approve_by: datetime
+    approved_at: datetime | None = None
+    execute_by: datetime | None = None
+    ended_at: datetime | None = None
+    trial: TrialFacts | None = None
+    decisions: list[Decision] = []
+    execution: ExecutionFacts | None = None
+    verification: VerificationFacts | None = None
+
+
+class AlertFacts(_Part):
+    monitor: str
+    feature: str | None = None
+    severity: str
+    detail: str
+    first_seen: datetime
+    cleared_at: datetime | None = None
+    looks: int
+
+
+class Happening(_Part):
+    """One line of the timeline: an event of the audit, or several alike in a row (`times`)."""
+
+    seq: int
+    at: datetime
+    actor: str
+    event: str
+    subject: str
+    text: str
+    times: int = 1
+    until: datetime | None = None
+
+
+class DeploymentFacts(_Part):
+    version: str
+    kind: str
+    at: datetime
+    note: str = ""
+    proposal_id: str | None = None
+
+
+class ModelFacts(_Part):
+    name: str
+    task: str = ""
+    metric: str = ""
+    owner: str = ""
+    description: str = ""
+
+
+class IncidentFacts(_Part):
+    """One incident, from the records alone."""
+
+    kind: Literal["incident"] = "incident"
+    id: str
+    at: datetime
+    model: ModelFacts
+    state: str
+    severity: str
+    title: str
+    opened_at: datetime
+    resolved_at: datetime | None = None
+    resolution: str = ""
+    summary: str = ""
+    needs_you: list[str] = []
+    times: Milestones
+    took: Durations
+    effect: Effect | None = None
+    alerts: list[AlertFacts] = []
+    diagnosis: DiagnosisFacts | None = None
+    proposals: list[ProposalFacts] = []
+    deployments: list[DeploymentFacts] = []
+    timeline: list[Happening] = []
+    chart: Chart | None = None
+
+    @property
+    def proposal(self) -> ProposalFacts | None:
+        """The proposal that the report is about: one that was carried out, else the latest."""
+        carried_out = [p for p in self.proposals if p.verification is not None]
+        return (carried_out or self.proposals or [None])[-1]  # type: ignore[list-item]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return self.model_dump(mode="json")
+
+
+class Happened(_Part):
+    """An incident in one line, for the report of a period."""
+
+    id: str
+    model: str
+    state: str
+    severity: str
+    title: str
+    opened_at: datetime
+    resolved_at: datetime | None = None
+    cause: str | None = None
+    percent: int | None = None
+    action: str | None = None
+    proposal_state: str | None = None
+    resolution: str = ""
+
+
+class Waiting(_Part):
+    """A proposal that waits for a decision."""
+
+    id: str
+    model: str
+    what: str
+    risk: str
+    why: str
+    incident_id: str | None = None
+    created_at: datetime
+    approve_by: datetime
+
+
+class Watched(_Part):
+    """One model over the period. `rows` are those of the latest look (looks overlap, so they do not add up)."""
+
+    model: ModelFacts
+    better: Literal["lower", "higher"]
+    looks: int
+    looks_without_data: int
+    last_look: datetime | None = None
+    rows: int | None = None
+    champion: str | None = None
+    latest: Point | None = None
+    first: Point | None = None
+    firing: int = 0
+    state: str
+    incidents: list[Happened] = []
+    deployments: list[DeploymentFacts] = []
+    chart: Chart | None = None
+
+
+class Counts(_Part):
+    models: int
+    looks: int
+    incidents: int
+    open: int
+    waiting: int
+    deployments: int
+
+
+class PeriodFacts(_Part):
+    """The watch over a span of time, from the records alone."""
+
+    kind: Literal["period"] = "period"
+    at: datetime
+    start: datetime
+    end: datetime
+    model: str | None = None
+    summary: str = ""
+    counts: Counts
+    models: list[Watched]
+    waiting: list[Waiting] = []
+    frozen: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return self.model_dump(mode="json")
