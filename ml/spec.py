@@ -120,8 +120,8 @@ class AlertRule(_Part):
 
 
 class Alerts(_Part):
-    quality: AlertRule = AlertRule(severity="warning")
-    drift: AlertRule = AlertRule(severity="info")
+    quality: AlertRule = AlertRule(severity="warning", hysteresis=2)
+    drift: AlertRule = AlertRule(severity="info", hysteresis=2)
     performance: AlertRule = AlertRule(severity="critical")
     estimation: AlertRule = AlertRule(severity="warning")
 

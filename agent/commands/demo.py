@@ -68,7 +68,7 @@ def play_all(services: Services, say: Any) -> list[dict[str, Any]]:
     from agent.demo.replay import begin, play
 
     found = []
-    for story in (stories.bikes(), stories.hearts(), stories.rain()):
+    for story in (stories.rain(), stories.bikes(), stories.hearts()):
         stage = begin(services, story, say)
         play(stage)
         found += [outcome(stage, chapter) for chapter in story.chapters if chapter.name]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from agent import executor
 from agent.commands.workspace import add_model, record_deployment
-from agent.demo.story import Chapter, Story
+from agent.demo.story import Chapter, Decision, Story
 from agent.pipeline import approve as decisions
 from agent.pipeline.notify import deliver_due
 from agent.pipeline.services import Services
@@ -26,6 +26,7 @@ from ml.spec import ModelSpec
 if TYPE_CHECKING:
     from ml.models.predictor import Predictor
 
+Decider = Callable[["Stage", Proposal, datetime], None]
 APPROVER = "maria"
 WORKER = "demo"
 
@@ -69,44 +70,49 @@ def begin(services: Services, story: Story, say: Callable[[str], None]) -> Stage
     return Stage(services, story, spec, say)
 
 
-def play(stage: Stage, until: datetime | None = None, since: datetime | None = None) -> None:
-    """Let time pass, one look after the other, from `since` (default: the beginning) to `until` (default: the end)."""
+def play(stage: Stage, decide: Decider | None = None) -> None:
+    """Let time pass from the first chapter to the end of the last, one look after the other.
+
+    decide: waits for somebody's decision on a proposal; default: the chapter's scripted approver.
+    """
     chapters = stage.story.chapters
-    now = since or chapters[0].start
-    end = until or chapters[-1].end
-    while now < end:
-        after = min(now + stage.story.every, end)
+    now = chapters[0].start
+    while now < chapters[-1].end:
         chapter = next(c for c in reversed(chapters) if c.start <= now)
+        after = min(now + stage.story.every, chapter.end)
         if chapter.start == now and chapter.happens is not None:
             chapter.happens(stage)
         arrive(stage, chapter, now, after)
         set_clock(stage.services, after)
-        take_turn(stage, chapter, after)
+        take_turn(stage, chapter, after, decide)
         now = after
 
 
-def take_turn(stage: Stage, chapter: Chapter, at: datetime) -> None:
-    """One turn of the watch, the approver's decision on what it proposes, and the execution of what was approved."""
+def take_turn(stage: Stage, chapter: Chapter, at: datetime, decide: Decider | None) -> None:
+    """One turn of the watch, somebody's decision on what it proposes, and the execution of what was approved."""
     services = stage.services
     turn = watch(services, stage.model, at)
     if turn.diagnosis is not None:
         stage.say(f"{stage.model} {at:%Y-%m-%d}: {turn.diagnosis.cause.replace('_', ' ')} -> {turn.diagnosis.action}")
     if turn.verified is not None:
         stage.say(f"{stage.model} {at:%Y-%m-%d}: {turn.verified.kind} {turn.verified.state}")
-    if turn.proposal is not None and chapter.decision is not None:
-        decide(services, turn.proposal.id, approve=chapter.decision.approve, reason=chapter.decision.reason)
+    if turn.proposal is not None and decide is not None:
+        decide(stage, turn.proposal, at)
+    elif turn.proposal is not None and chapter.decision is not None:
+        decide_as_scripted(services, turn.proposal.id, chapter.decision)
     if executor.run_ready(services, worker=WORKER):
         stage.say(f"{stage.model} {at:%Y-%m-%d}: executed")
         _owner_hears(stage, chapter, at)
     deliver_due(services)
 
 
-def decide(services: Services, proposal: str, *, approve: bool, reason: str) -> None:
+def decide_as_scripted(services: Services, proposal: str, decision: Decision) -> None:
+    """The scripted approver's decision."""
     with services.store.write() as session:
-        if approve:
-            decisions.approve(services, session, proposal, person=APPROVER, reason=reason)
+        if decision.approve:
+            decisions.approve(services, session, proposal, person=APPROVER, reason=decision.reason)
         else:
-            decisions.reject(services, session, proposal, person=APPROVER, reason=reason)
+            decisions.reject(services, session, proposal, person=APPROVER, reason=decision.reason)
 
 
 def _owner_hears(stage: Stage, chapter: Chapter, at: datetime) -> None:

@@ -33,7 +33,7 @@ def hearts() -> Story:
         stream=scenarios.heart_disease(start=start, live_days=76),
         chapters=(
             Chapter("healthy", start, shifted, decision=APPROVED),
-            Chapter("harmless-shift", shifted, deployed, decision=APPROVED, fault=_new_cuffs, repair=999 * DAY),
+            Chapter("harmless-shift", shifted, deployed, decision=APPROVED, fault=_new_cuffs),
             Chapter("bad-deployment", deployed, broken, decision=APPROVED, happens=_deploy_swapped),
             Chapter("unit-fault", broken, end, decision=APPROVED, fault=_millimoles, fault_from=broken + DAY * 2.5),
         ),
@@ -42,13 +42,13 @@ def hearts() -> Story:
 
 
 def rain() -> Story:
-    """The dew point changes its meaning: one proposal is rejected, the next one nobody decides on."""
-    start, rejected, end = (datetime(year, month, 1, tzinfo=UTC) for year, month in ((1981, 6), (1983, 1), (1983, 4)))
+    """The dew point changes its meaning: nobody decides on the first proposal, and the next one is rejected."""
+    start, expired, end = (datetime(year, month, 1, tzinfo=UTC) for year, month in ((1981, 6), (1982, 1), (1983, 1)))
     return Story(
         stream=scenarios.rainfall(),
         chapters=(
-            Chapter("rejected", start, rejected, decision=Decision(False, "the station was moved; ask NOAA first")),
-            Chapter("expired", rejected, end),
+            Chapter("expired", start, expired),
+            Chapter("rejected", expired, end, decision=Decision(False, "The station was moved: ask NOAA first.")),
         ),
         every=30 * DAY,
     )

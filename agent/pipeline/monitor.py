@@ -103,11 +103,10 @@ def measure(
     at: datetime,
 ) -> tuple[list[Measurement], Profile]:
     """Every measurement of one look, each `no_data` where its rows are missing, and the profile."""
-    from ml.monitors.performance import performance
-
     from ml.data.bins import make_bins
     from ml.data.profiles import profile_frame
     from ml.monitors.drift import drift
+    from ml.monitors.performance import performance
     from ml.monitors.quality import quality
 
     bins = make_bins(spec, reference.frame)

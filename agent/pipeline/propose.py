@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent, IncidentState
+from agent.domain.proposal import ProposalState
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
@@ -48,8 +49,18 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
         return None
     if kind is ActionKind.WAIT_FOR_LABELS:
         return None
+    if _was_rejected(session, incident, kind):
+        return None
     action = _action(services, session, spec, diagnosis)
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
+
+
+def _was_rejected(session: Session, incident: Incident, kind: ActionKind) -> bool:
+    """A person has said no to this action for this incident; the watch does not ask again."""
+    rejected = select(Proposal.id).where(
+        Proposal.incident_id == incident.id, Proposal.kind == kind, Proposal.state == ProposalState.REJECTED
+    )
+    return session.scalar(rejected) is not None
 
 
 def _ask_a_person(session: Session, spec: ModelSpec, incident: Incident, diagnosis: Diagnosis, at: datetime) -> None:

@@ -8,8 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.alerting import fingerprint, judge, worst
+from agent.domain.incident import IncidentEvent, IncidentState
 from agent.pipeline.monitor import Look
 from agent.store import audit, queries
+from agent.store.changes import move_incident
 from agent.store.tables import Alert, Incident, MeasurementRow
 from ml.results import Measurement, Status
 from ml.spec import ModelSpec
@@ -53,6 +55,11 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 if incident is not None and alert.incident_id != incident.id:
                     alert.incident_id = incident.id
     session.flush()
+    if incident is not None and incident.state in (IncidentState.OPEN, IncidentState.DIAGNOSED):
+        if not queries.firing_alerts(session, spec.name):
+            move_incident(
+                session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
+            )
     return incident
 
 

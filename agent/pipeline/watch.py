@@ -53,6 +53,8 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
         keep(session, seen)
         incident = triage(session, spec, seen, at)
         work = incident is not None and may_propose(services, session, spec, incident, at)
+        if incident is not None and incident.state == IncidentState.RESOLVED:
+            write_report(services, session, spec, incident, at)
     diagnosis, proposal = None, None
     if work and incident is not None:
         investigated = investigate(services, spec, at)

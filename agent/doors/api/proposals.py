@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.domain.errors import NotFound
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
 from agent.doors.decide import approve_as, reject_as
-from agent.domain.errors import NotFound
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Approval, Execution, ExecutionStep, Proposal, Verification

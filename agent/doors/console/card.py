@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent.doors.console.trials import TrialView, read_trial
 from agent.domain import policy as policies
 from agent.domain.policy import Policy
+from agent.doors.console.trials import TrialView, read_trial
 from agent.pipeline.approve import request_of
 from agent.store.tables import Approval, Diagnosis, Proposal
 from tools import actions
@@ -45,7 +45,11 @@ def make_card(policy: Policy, proposal: Proposal, diagnosis: Diagnosis | None, a
         proposal=proposal,
         does=say(action),
         version=versions(action),
-        parameters=[(key.replace("_", " "), _written(value)) for key, value in proposal.action.items() if key not in ("kind", "model")],
+        parameters=[
+            (key.replace("_", " "), _written(value))
+            for key, value in proposal.action.items()
+            if key not in ("kind", "model")
+        ],
         evidence=supporting(document)[:MOST_EVIDENCE],
         cause=diagnosis.cause if diagnosis else "",
         probability=diagnosis.probability if diagnosis else None,
@@ -68,7 +72,11 @@ def supporting(document: dict[str, Any]) -> list[dict[str, Any]]:
 def say(action: Action) -> str:
     """One sentence: what will happen when this is approved."""
     if isinstance(action, actions.Retrain):
-        beaten = f"if it beats version {action.expected_version} on later rows" if action.expected_version else "as the first one"
+        beaten = (
+            f"if it beats version {action.expected_version} on later rows"
+            if action.expected_version
+            else "as the first one"
+        )
         return f"Train a new version of {action.model} on rows from {_day(action.window_start)} to {_day(action.window_end)}, and let it answer {beaten}."
     if isinstance(action, actions.Rollback):
         return f"Let version {action.to_version} of {action.model} answer again, in place of version {action.expected_version}."

@@ -65,7 +65,9 @@ def sparkline(metric: str, points: Sequence[Point], marks: Sequence[Mark] = (), 
         if (span.end or last) >= first and span.start <= last:
             left, right = x(span.start), x(span.end or last)
             parts.append(_tag("rect", "span", x=left, y=0, width=max(right - left, 1.5), height=HEIGHT))
-    banded = [p for p in known if p.low is not None and p.high is not None and math.isfinite(p.low) and math.isfinite(p.high)]
+    banded = [
+        p for p in known if p.low is not None and p.high is not None and math.isfinite(p.low) and math.isfinite(p.high)
+    ]
     if len(banded) > 1:
         ring = [(x(p.at), y(p.high)) for p in banded] + [(x(p.at), y(p.low)) for p in reversed(banded)]  # type: ignore[arg-type]
         parts.append(_tag("polygon", "band", points=" ".join(f"{a},{b}" for a, b in ring)))
@@ -89,17 +91,17 @@ def sparkline(metric: str, points: Sequence[Point], marks: Sequence[Mark] = (), 
         f"{metric_name(metric)} over {len(points)} looks, from {number(known[0].value)} to {number(end.value)}, "
         f"between {number(min(lows))} and {number(max(highs))}; {len(shown)} deployments, {len(spans)} incidents"
     )
-    return Markup('<svg class="spark" viewBox="0 0 {:g} {:g}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, said, Markup("").join(parts)
-    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {:g} {:g}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDTH, HEIGHT, said, Markup("").join(parts))
 
 
 def bar(value: float, most: float, kind: str) -> Markup:
     """A horizontal bar, `value` of `most`."""
     share = min(max(value / most, 0.0), 1.0) if most else 0.0
-    return Markup('<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{}</svg>').format(
-        _tag("rect", kind, x=0, y=0, width=round(max(share * 100, 0.8), 1), height=10)
-    )
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
+    ).format(_tag("rect", kind, x=0, y=0, width=round(max(share * 100, 0.8), 1), height=10))
 
 
 def whisker(value: float, low: float, high: float, scale: float) -> Markup:
@@ -109,7 +111,9 @@ def whisker(value: float, low: float, high: float, scale: float) -> Markup:
         return round(50 + 50 * min(max(at / scale, -1.0), 1.0), 1) if scale else 50.0
 
     kind = "good" if low > 0 else ("bad" if high < 0 else "unsure")
-    return Markup('<svg class="whisker" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{}{}{}</svg>').format(
+    return Markup(
+        '<svg class="whisker" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{}{}{}</svg>'
+    ).format(
         _tag("line", "zero", x1=50, x2=50, y1=0, y2=10),
         _tag("line", kind, x1=x(low), x2=x(high), y1=5, y2=5),
         _tag("path", f"dot {kind}", d=f"M{x(value)} 5h0"),

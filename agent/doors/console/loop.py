@@ -66,7 +66,12 @@ class Loop:
 
 def read_bar(services: Services, session: Session) -> Bar:
     control = queries.control(session)
-    return Bar(control.replayed_now or services.wall(), control.replayed_now is not None, control, sorted(services.policy().people))
+    return Bar(
+        control.replayed_now or services.wall(),
+        control.replayed_now is not None,
+        control,
+        sorted(services.policy().people),
+    )
 
 
 def read_loop(services: Services, session: Session) -> Loop:
@@ -136,7 +141,9 @@ def _points(session: Session, spec: ModelSpec) -> tuple[list[Point], str]:
         .order_by(MeasurementRow.window_end.desc(), MeasurementRow.id.desc())
         .limit(LOOKS)
     ).all()
-    points = [Point(row.window_end, row.value, row.low, row.high, row.status == Status.BREACH) for row in reversed(rows)]
+    points = [
+        Point(row.window_end, row.value, row.low, row.high, row.status == Status.BREACH) for row in reversed(rows)
+    ]
     return points, rows[0].detail if rows and rows[0].value is None else ""
 
 
@@ -146,7 +153,10 @@ def _mood(
     if live is not None and live.state == "pending":
         return "waiting", "waits for a decision"
     if incident is not None:
-        told = {IncidentState.ACTING: "an action is being carried out", IncidentState.VERIFYING: "watching whether it helped"}
+        told = {
+            IncidentState.ACTING: "an action is being carried out",
+            IncidentState.VERIFYING: "watching whether it helped",
+        }
         return "attention", told.get(IncidentState(incident.state), f"incident {incident.state}")
     if run is None or age is None:
         return "new", "not looked at yet"

@@ -36,10 +36,19 @@ def mount(app: FastAPI) -> None:
 
 def _environment() -> Environment:
     env = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     env.filters.update(
-        moment=words.moment, number=words.number, length=words.length, plain=words.plain, percent=words.percent, metric=words.metric_name
+        moment=words.moment,
+        number=words.number,
+        length=words.length,
+        plain=words.plain,
+        percent=words.percent,
+        metric=words.metric_name,
     )
     return env
 

@@ -15,7 +15,9 @@ from agent.store.tables import Alert, Approval, Diagnosis, Execution, Incident, 
 def read_stories(session: Session, incidents: Sequence[Incident]) -> list[Story]:
     """One story for each incident, in the order given."""
     stories = {incident.id: Story(incident) for incident in incidents}
-    for alert in session.scalars(select(Alert).where(Alert.incident_id.in_(stories)).order_by(Alert.first_seen, Alert.id)):
+    for alert in session.scalars(
+        select(Alert).where(Alert.incident_id.in_(stories)).order_by(Alert.first_seen, Alert.id)
+    ):
         stories[alert.incident_id].alerts.append(alert)
     for found in session.scalars(select(Diagnosis).where(Diagnosis.incident_id.in_(stories)).order_by(Diagnosis.at)):
         stories[found.incident_id].diagnosis = found
@@ -30,7 +32,10 @@ def read_stories(session: Session, incidents: Sequence[Incident]) -> list[Story]
     for approval in session.scalars(select(Approval).where(Approval.proposal_id.in_(wanted)).order_by(Approval.at)):
         approvals[approval.proposal_id].append(approval)
     runs = {run.proposal_id: run for run in session.scalars(select(Execution).where(Execution.proposal_id.in_(wanted)))}
-    checks = {check.proposal_id: check for check in session.scalars(select(Verification).where(Verification.proposal_id.in_(wanted)))}
+    checks = {
+        check.proposal_id: check
+        for check in session.scalars(select(Verification).where(Verification.proposal_id.in_(wanted)))
+    }
     for proposal in proposals:
         story = stories[proposal.incident_id or ""]
         story.proposals.append(proposal)

@@ -75,7 +75,12 @@ def _action(story: Story, over: bool) -> list[Step]:
     if proposal.approved_at is None:
         person = next((a.person for a in story.approvals.get(proposal.id, []) if a.decision == "reject"), "")
         text = f"{state} by {person}" if person else str(state)
-        return [first, Step("decision", "bad", text, proposal.ended_at), Step("execution", "none"), Step("verification", "none")]
+        return [
+            first,
+            Step("decision", "bad", text, proposal.ended_at),
+            Step("execution", "none"),
+            Step("verification", "none"),
+        ]
     decided = Step("decision", "done", f"approved by {who}", proposal.approved_at)
     return [first, decided, _execution(story, proposal, state), _verification(story, proposal, state)]
 
@@ -86,13 +91,20 @@ def _nothing_proposed(found: Diagnosis | None, over: bool) -> list[Step]:
         return [Step(name, "none" if over else "todo") for name in names]
     escalated = bool(found.document.get("action", {}).get("escalate"))
     text = "a person should look" if escalated else found.action.replace("_", " ")
-    return [Step("proposal", "unsure" if escalated else "none", text, found.at), *(Step(name, "none") for name in names[1:])]
+    return [
+        Step("proposal", "unsure" if escalated else "none", text, found.at),
+        *(Step(name, "none") for name in names[1:]),
+    ]
 
 
 def _execution(story: Story, proposal: Proposal, state: ProposalState) -> Step:
     run = story.executions.get(proposal.id)
     if run is None or state is ProposalState.APPROVED:
-        return Step("execution", "now", "about to start") if state is ProposalState.APPROVED else Step("execution", "none", str(state))
+        return (
+            Step("execution", "now", "about to start")
+            if state is ProposalState.APPROVED
+            else Step("execution", "none", str(state))
+        )
     if run.state == "done":
         return Step("execution", "done", "" if run.seconds is None else f"in {run.seconds:.1f} s", proposal.approved_at)
     if run.state in ("ready", "running"):
@@ -103,7 +115,10 @@ def _execution(story: Story, proposal: Proposal, state: ProposalState) -> Step:
 def _verification(story: Story, proposal: Proposal, state: ProposalState) -> Step:
     watched = story.verifications.get(proposal.id)
     if watched is None:
-        return Step("verification", "none" if state in (ProposalState.FAILED, ProposalState.SUPERSEDED, ProposalState.EXPIRED) else "todo")
+        return Step(
+            "verification",
+            "none" if state in (ProposalState.FAILED, ProposalState.SUPERSEDED, ProposalState.EXPIRED) else "todo",
+        )
     if watched.verdict is None:
         return Step("verification", "now", "watching later rows")
     kind = {"succeeded": "done", "failed": "bad"}.get(watched.verdict, "unsure")

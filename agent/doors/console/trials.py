@@ -71,7 +71,9 @@ def _number(value: Any) -> float | None:
 
 
 def _pair(value: Any) -> tuple[float | None, float | None]:
-    return (_number(value[0]), _number(value[1])) if isinstance(value, (list, tuple)) and len(value) == 2 else (None, None)
+    return (
+        (_number(value[0]), _number(value[1])) if isinstance(value, (list, tuple)) and len(value) == 2 else (None, None)
+    )
 
 
 def _minus(value: float | None) -> float | None:

@@ -19,7 +19,9 @@ def moment(value: datetime | str | None, *, short: bool = False) -> Markup:
     if value is None:
         return Markup("–")
     text = f"{value:%-d %b, %H:%M}" if short else f"{value:%-d %b %Y, %H:%M}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S} UTC", text)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S} UTC", text
+    )
 
 
 def number(value: Any) -> str:
@@ -77,4 +79,11 @@ def metric_name(name: str) -> str:
     >>> metric_name("roc_auc"), metric_name("mae"), metric_name("recall")
     ('ROC AUC', 'MAE', 'recall')
     """
-    return {"roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "macro_f1": "macro F1", "f1": "F1", "brier": "Brier score"}.get(name, plain(name))
+    return {
+        "roc_auc": "ROC AUC",
+        "mae": "MAE",
+        "rmse": "RMSE",
+        "macro_f1": "macro F1",
+        "f1": "F1",
+        "brier": "Brier score",
+    }.get(name, plain(name))

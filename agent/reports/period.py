@@ -1,0 +1,143 @@
+"""The watch over a span of time, for all models or one: what was looked at, what happened, what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from agent.domain.incident import IncidentState
+from agent.domain.proposal import ProposalState
+from agent.domain.wording import in_order_to, percent, visible
+from agent.reports import series
+from agent.reports.shape import Counts, Happened, ModelFacts, PeriodFacts, Waiting, Watched
+from agent.reports.summary import period_summary
+from agent.reports.timeline import noun
+from agent.store import queries
+from agent.store.tables import Alert, Incident, MeasurementRow, MonitorRun, Proposal
+from ml.spec import ModelSpec
+
+
+def period_facts(session: Session, *, model: str | None = None, start: datetime, end: datetime) -> PeriodFacts:
+    """What the records say about `[start, end]`; one model only where it is named. Raises: NotFound."""
+    specs = queries.specs(session) if model is None else {model: queries.spec_of(session, model)}
+    watched = [_watched(session, spec, start, end) for spec in specs.values()]
+    waiting = _waiting(session, model, end)
+    control = queries.control(session)
+    incidents = [incident for w in watched for incident in w.incidents]
+    facts = PeriodFacts(
+        at=end,
+        start=start,
+        end=end,
+        model=model,
+        models=watched,
+        waiting=waiting,
+        frozen=(control.frozen_reason or "no reason recorded") if control.frozen else None,
+        counts=Counts(
+            models=len(watched),
+            looks=sum(w.looks for w in watched),
+            incidents=len(incidents),
+            open=sum(i.state != IncidentState.RESOLVED for i in incidents),
+            waiting=len(waiting),
+            deployments=sum(len(w.deployments) for w in watched),
+        ),
+    )
+    return facts.model_copy(update={"summary": period_summary(facts)})
+
+
+def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) -> Watched:
+    within = (MonitorRun.model == spec.name, MonitorRun.window_end > start, MonitorRun.window_end <= end)
+    looks = session.scalar(select(func.count(MonitorRun.id)).where(*within)) or 0
+    last = session.scalar(select(MonitorRun).where(*within).order_by(MonitorRun.window_end.desc()).limit(1))
+    blind = session.scalar(
+        select(func.count(MeasurementRow.id))
+        .join(MonitorRun, MonitorRun.id == MeasurementRow.run_id)
+        .where(*within, MeasurementRow.monitor == f"performance.{spec.metric}", MeasurementRow.status == "no_data")
+    )
+    points = series.metric_points(session, spec, start - spec.label_delay, end)
+    known = [p for p in points if p.value is not None]
+    incidents = _incidents(session, spec.name, start, end)
+    went_live = series.deployments(session, spec.name, start, end)
+    open_now = [i for i in incidents if i.state != IncidentState.RESOLVED]
+    moments = [("deployment", d.at, f"version {visible(d.version, 40)} went live ({noun(d.kind)})") for d in went_live]
+    moments += [("detected", i.opened_at, f"incident {i.id}") for i in incidents if i.opened_at >= start]
+    return Watched(
+        model=ModelFacts(
+            name=spec.name, task=spec.task, metric=spec.metric, owner=spec.owner, description=spec.description
+        ),
+        better=series.direction(spec),
+        looks=looks,
+        looks_without_data=blind or 0,
+        last_look=last.window_end if last else None,
+        rows=last.rows if last else None,
+        champion=last.champion if last else None,
+        latest=known[-1] if known else None,
+        first=known[0] if known else None,
+        firing=_firing(session, spec.name, end),
+        state=open_now[-1].state if open_now else ("not looked at" if not looks else "ok" if known else "no data"),
+        incidents=incidents,
+        deployments=went_live,
+        chart=series.chart(spec, points, moments),
+    )
+
+
+def _firing(session: Session, model: str, end: datetime) -> int:
+    query = select(func.count(Alert.id)).where(
+        Alert.model == model, Alert.first_seen <= end, or_(Alert.cleared_at.is_(None), Alert.cleared_at > end)
+    )
+    return session.scalar(query) or 0
+
+
+def _incidents(session: Session, model: str, start: datetime, end: datetime) -> list[Happened]:
+    rows: Sequence[Incident] = session.scalars(
+        select(Incident)
+        .where(
+            Incident.model == model,
+            Incident.opened_at <= end,
+            or_(Incident.resolved_at.is_(None), Incident.resolved_at > start),
+        )
+        .order_by(Incident.opened_at, Incident.id)
+    ).all()
+    return [_happened(session, row) for row in rows]
+
+
+def _happened(session: Session, row: Incident) -> Happened:
+    diagnosis = queries.latest_diagnosis(session, row.id)
+    proposal = session.scalar(
+        select(Proposal).where(Proposal.incident_id == row.id).order_by(Proposal.created_at.desc()).limit(1)
+    )
+    return Happened(
+        id=row.id,
+        model=row.model,
+        state=row.state,
+        severity=row.severity,
+        title=row.title,
+        opened_at=row.opened_at,
+        resolved_at=row.resolved_at,
+        cause=diagnosis.cause if diagnosis else None,
+        percent=percent(diagnosis.probability) if diagnosis else None,
+        action=proposal.kind if proposal else (diagnosis.action if diagnosis else None),
+        proposal_state=proposal.state if proposal else None,
+        resolution=row.resolution,
+    )
+
+
+def _waiting(session: Session, model: str | None, end: datetime) -> list[Waiting]:
+    query = select(Proposal).where(Proposal.state == ProposalState.PENDING, Proposal.created_at <= end)
+    if model is not None:
+        query = query.where(Proposal.model == model)
+    return [
+        Waiting(
+            id=p.id,
+            model=p.model,
+            what=in_order_to(p.action),
+            risk=p.risk,
+            why=p.why,
+            incident_id=p.incident_id,
+            created_at=p.created_at,
+            approve_by=p.approve_by,
+        )
+        for p in session.scalars(query.order_by(Proposal.approve_by, Proposal.id))
+    ]

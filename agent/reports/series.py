@@ -1,0 +1,133 @@
+"""A model's headline metric over time, from the stored looks, and the moments marked on it."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.domain.wording import figure, moment, shown, visible
+from agent.reports.shape import Chart, DeploymentFacts, Mark, Point
+from agent.store.tables import Deployment, MeasurementRow
+from ml.spec import ModelSpec
+
+MOST_POINTS = 240
+
+
+def direction(spec: ModelSpec) -> Literal["lower", "higher"]:
+    return "higher" if spec.higher_is_better else "lower"
+
+
+def metric_points(session: Session, spec: ModelSpec, start: datetime | None, end: datetime) -> list[Point]:
+    """Every value of `performance.<metric>` of the whole model whose window ended in `[start, end]`."""
+    query = (
+        select(MeasurementRow)
+        .where(
+            MeasurementRow.model == spec.name,
+            MeasurementRow.monitor == f"performance.{spec.metric}",
+            MeasurementRow.feature.is_(None),
+            MeasurementRow.segment.is_(None),
+            MeasurementRow.window_end <= end,
+        )
+        .order_by(MeasurementRow.window_end, MeasurementRow.id)
+    )
+    if start is not None:
+        query = query.where(MeasurementRow.window_end >= start)
+    return [
+        Point(
+            at=row.window_end,
+            value=figure(row.value),
+            low=figure(row.low),
+            high=figure(row.high),
+            n=row.n,
+            threshold=figure(row.threshold),
+            status=row.status,
+        )
+        for row in session.scalars(query)
+    ]
+
+
+def worst(points: Sequence[Point], better: str) -> Point | None:
+    """The point with the worst value; None when none has a value."""
+    known = [p for p in points if p.value is not None]
+    if not known:
+        return None
+    return max(known, key=lambda p: (p.value or 0.0) * (1 if better == "lower" else -1))
+
+
+def last_known(points: Sequence[Point], until: datetime) -> Point | None:
+    """The latest point with a value whose window ended by `until`; a healthy one where there is one."""
+    known = [p for p in points if p.value is not None and p.at is not None and p.at <= until]
+    healthy = [p for p in known if p.status == "ok"]
+    return (healthy or known or [None])[-1]  # type: ignore[list-item]
+
+
+def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """At most about `most` points: evenly spaced, with the last one and both extremes kept."""
+    if len(points) <= most:
+        return list(points)
+    known = [i for i, p in enumerate(points) if p.value is not None]
+    keep = set(range(0, len(points), -(-len(points) // most))) | {len(points) - 1}
+    if known:
+        keep |= {min(known, key=lambda i: points[i].value or 0.0), max(known, key=lambda i: points[i].value or 0.0)}
+    return [points[i] for i in sorted(keep)]
+
+
+def deployments(session: Session, model: str, start: datetime | None, end: datetime) -> list[DeploymentFacts]:
+    """The ledger in order of time, within `[start, end]`."""
+    query = (
+        select(Deployment).where(Deployment.model == model, Deployment.at <= end).order_by(Deployment.at, Deployment.id)
+    )
+    if start is not None:
+        query = query.where(Deployment.at >= start)
+    return [
+        DeploymentFacts(version=d.version, kind=d.kind, at=d.at, note=d.note, proposal_id=d.proposal_id)
+        for d in session.scalars(query)
+    ]
+
+
+def chart(
+    spec: ModelSpec, points: Sequence[Point], moments: Sequence[tuple[str, datetime, str]], unit: str = ""
+) -> Chart | None:
+    """The chart's facts; None without any value. `moments` are kind, time, label; each gets a letter, in order of time."""
+    known = [p for p in points if p.value is not None]
+    if not known:
+        return None
+    ordered = sorted(moments, key=lambda m: m[1])
+    marks = [Mark(key=_letter(i), kind=kind, at=at, label=label) for i, (kind, at, label) in enumerate(ordered)]
+    better = direction(spec)
+    return Chart(
+        metric=spec.metric,
+        unit=unit,
+        better=better,
+        looks=len(points),
+        points=thinned(points),
+        marks=marks,
+        alt=_alt(spec, known, marks, better),
+    )
+
+
+def _letter(index: int) -> str:
+    letters = string.ascii_uppercase
+    return letters[index] if index < 26 else f"{letters[index // 26 - 1]}{letters[index % 26]}"
+
+
+def _alt(spec: ModelSpec, known: Sequence[Point], marks: Sequence[Mark], better: str) -> str:
+    first, last, bad = known[0], known[-1], worst(known, better)
+    assert bad is not None
+    text = (
+        f"{spec.metric} of {spec.name} over time ({better} is better): {shown(first.value)} at {moment(first.at)}, "
+        f"at worst {shown(bad.value)} at {moment(bad.at)}, {shown(last.value)} at {moment(last.at)}."
+    )
+    if last.threshold is not None:
+        text += f" The threshold is {shown(last.threshold)}."
+    return text + "".join(f" {mark.key}: {visible(mark.label)}, {moment(mark.at)}." for mark in marks)
+
+
+def around(spec: ModelSpec, start: datetime) -> datetime:
+    """Where the chart of an incident that began at `start` begins: a few windows earlier."""
+    return start - max(4 * spec.window, timedelta(days=7))

@@ -1,0 +1,174 @@
+"""The paragraph on top, for somebody who reads nothing else: from the facts, with no number that is not among them."""
+
+from __future__ import annotations
+
+from agent.domain.incident import IncidentState
+from agent.domain.wording import moment, names, shown, visible, words
+from agent.reports.shape import IncidentFacts, PeriodFacts, ProposalFacts, Watched
+from agent.reports.timeline import noun
+
+
+def incident_summary(facts: IncidentFacts) -> str:
+    """What happened, what was decided and by whom, did it help."""
+    parts = [_noticed(facts), _found(facts), *_decided(facts), _ended(facts)]
+    return " ".join(part for part in parts if part)
+
+
+def _noticed(facts: IncidentFacts) -> str:
+    effect, name = facts.effect, facts.model.name
+    text = f"On {moment(facts.opened_at)} Watchkeeper opened an incident on {name}"
+    onset = facts.times.onset
+    if onset is not None and onset < facts.opened_at and facts.took.detect is not None:
+        text += f", {facts.took.detect.text} after it began"
+    if effect and effect.before and effect.during:
+        worse = (effect.during.value or 0) > (effect.before.value or 0)
+        if worse == (effect.better == "lower") and effect.during.value != effect.before.value:
+            verb = "rose" if worse else "fell"
+            text += f"; {effect.name} ({effect.better} is better) {verb} from {shown(effect.before.value)} to {shown(effect.during.value)}"
+    elif effect is None:
+        text += "; there are no labelled rows to say how much worse the model became"
+    return text + "."
+
+
+def _found(facts: IncidentFacts) -> str:
+    diagnosis = facts.diagnosis
+    if diagnosis is None or not diagnosis.causes:
+        return "It has not been diagnosed yet."
+    lead = diagnosis.causes[0]
+    where = f" in {names(lead.features)}" if lead.features else ""
+    where += f" ({visible(lead.segment, 80)})" if lead.segment else ""
+    cited = f" [{', '.join(visible(e, 12) for e in lead.supports[:4])}]" if lead.supports else ""
+    meaning = f": {lead.meaning}" if lead.meaning else ""
+    if diagnosis.verdict == "ok" and diagnosis.escalated is False:
+        return f"The diagnosis: {words(lead.cause)}{where} ({lead.percent} %){meaning}{cited}."
+    return f"The most likely cause is {words(lead.cause)}{where} ({lead.percent} %){meaning}{cited}."
+
+
+def _decided(facts: IncidentFacts) -> list[str]:
+    if not facts.proposals:
+        if facts.diagnosis is None:
+            return []
+        if facts.diagnosis.escalated:
+            return ["The evidence does not carry one action, so a person was asked to choose."]
+        if facts.diagnosis.action in ("no_action", "wait_for_labels"):
+            return [f"Nothing was proposed: {_clause(facts.diagnosis.why) or words(facts.diagnosis.action)}."]
+        return ["Nothing has been proposed yet."]
+    told = [_decision(proposal) for proposal in facts.proposals[-3:]]
+    earlier = len(facts.proposals) - len(told)
+    return ([f"{earlier} earlier proposals came to nothing."] if earlier > 0 else []) + told
+
+
+def _decision(proposal: ProposalFacts) -> str:
+    what = f"A {noun(proposal.kind)} ({proposal.id}) was proposed"
+    yes = [visible(d.person, 60) for d in proposal.decisions if d.decision == "approve"]
+    no = [d for d in proposal.decisions if d.decision == "reject"]
+    if no:
+        return f"{what} and rejected by {visible(no[-1].person, 60)}: {_clause(no[-1].reason)}. Nothing was changed."
+    if proposal.state == "pending":
+        so_far = f", approved so far by {names(yes)}" if yes else ""
+        return f"{what} and waits for a decision until {moment(proposal.approve_by)}{so_far}."
+    if proposal.state in ("expired", "superseded", "withdrawn"):
+        ended = {"expired": "expired", "superseded": "was overtaken by events", "withdrawn": "was withdrawn"}[
+            proposal.state
+        ]
+        return f"{what} and {ended}: {_clause(proposal.reason) or 'no reason recorded'}. Nothing was changed."
+    text = f"{what} and approved by {names(yes) or 'nobody on record'}"
+    execution = proposal.execution
+    if proposal.verification is not None and execution is not None:
+        return f"{text}; it was carried out" + (f" in {execution.took.text}." if execution.took else ".")
+    if execution is not None and execution.error:
+        return f"{text}, but was not carried out: {_clause(execution.error)}."
+    return f"{text}; it has not been carried out yet."
+
+
+def _ended(facts: IncidentFacts) -> str:
+    proposal = facts.proposal
+    verification = proposal.verification if proposal else None
+    if verification is not None and verification.verdict is None:
+        return f"Whether it helped is not known yet; the check is due by {moment(verification.due_at)}."
+    text = _verdict(facts) if verification is not None else ""
+    if facts.state == IncidentState.RESOLVED:
+        since = f", {facts.took.recover.text} after it was detected" if facts.took.recover else ""
+        closed = f"The incident was closed on {moment(facts.resolved_at)}{since}."
+        return f"{text} {closed}".strip()
+    return f"{text} The incident is still open.".strip()
+
+
+def _verdict(facts: IncidentFacts) -> str:
+    effect, proposal = facts.effect, facts.proposal
+    assert proposal is not None and proposal.verification is not None
+    verdict = proposal.verification.verdict or ""
+    lead = {
+        "succeeded": "It helped",
+        "failed": "It did not help",
+        "inconclusive": "Whether it helped could not be told",
+    }.get(verdict, words(verdict))
+    if effect is None or effect.after is None:
+        return f"{lead}: {_clause(proposal.verification.statement)}." if proposal.verification.statement else f"{lead}."
+    text = f"{lead}: {effect.name} is {shown(effect.after)}"
+    text += f" on {effect.n} later rows" if effect.n else ""
+    text += (
+        f", where it would have been {shown(effect.do_nothing)} without the action"
+        if effect.do_nothing is not None
+        else ""
+    )
+    return text + "."
+
+
+def needs_you(facts: IncidentFacts) -> list[str]:
+    """What a person has to do now; empty when nothing."""
+    todo = [
+        f"Decide on {p.id} ({noun(p.kind)}) by {moment(p.approve_by)}: watchkeeper approve {p.id}, or reject it with a reason."
+        for p in facts.proposals
+        if p.state == "pending"
+    ]
+    if facts.state == IncidentState.RESOLVED or todo:
+        return todo
+    if facts.diagnosis is not None and facts.diagnosis.escalated:
+        todo.append("Look at the evidence and choose: it does not carry one action.")
+    latest = facts.proposals[-1] if facts.proposals else None
+    if latest is not None and latest.state in ("failed", "inconclusive"):
+        todo.append(f"Look at {latest.id}: its {noun(latest.kind)} ended {latest.state}.")
+    return todo
+
+
+def period_summary(facts: PeriodFacts) -> str:
+    """What the watch saw, what happened, what waits."""
+    counts = facts.counts
+    scope = visible(facts.model) if facts.model else f"{counts.models} model{_s(counts.models)}"
+    text = f"From {moment(facts.start)} to {moment(facts.end)} Watchkeeper looked {counts.looks} time{_s(counts.looks)} at {scope}."
+    if counts.incidents:
+        text += f" {counts.incidents} incident{_s(counts.incidents)} {'was' if counts.incidents == 1 else 'were'} open in that time, {counts.open} still {'is' if counts.open == 1 else 'are'}."
+    elif counts.looks:
+        text += " There was no incident."
+    blind = [w.model.name for w in facts.models if w.latest is None]
+    text += "".join(f" {_trend(w)}" for w in facts.models[:4] if w.latest is not None)
+    if blind:
+        text += f" Without a performance figure, so not known to be well: {names(blind)}."
+    if counts.waiting:
+        text += (
+            f" {counts.waiting} proposal{_s(counts.waiting)} wait{'s' if counts.waiting == 1 else ''} for a decision."
+        )
+    else:
+        text += " Nothing waits for a decision."
+    if facts.frozen:
+        text += f" The kill switch is on: {_clause(facts.frozen)}."
+    return text
+
+
+def _trend(watched: Watched) -> str:
+    latest = watched.latest
+    assert latest is not None
+    text = f"{watched.model.name}: {watched.model.metric} {shown(latest.value)}"
+    if latest.low is not None and latest.high is not None:
+        text += f" ({shown(latest.low)} to {shown(latest.high)})"
+    return f"{text}, {watched.better} is better."
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _clause(text: str) -> str:
+    """Untrusted text as part of a sentence."""
+    return visible(text.strip(), 300).rstrip(".")
