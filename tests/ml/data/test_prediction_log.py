@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 WEEK = Window(START, START + timedelta(days=7))
 
 
-def rows(n: int, first: int = 0, **changes: object) -> pd.DataFrame:
+def rows(n: int, first: int = 0, **changes: Any) -> pd.DataFrame:
     """Row k comes at hour k."""
     numbers = np.arange(first, first + n)
     frame = pd.DataFrame(
@@ -38,7 +39,7 @@ def rows(n: int, first: int = 0, **changes: object) -> pd.DataFrame:
             "prediction_id": [f"p{k}" for k in numbers],
             "timestamp": pd.Timestamp(START) + pd.to_timedelta(numbers, unit="h"),
             "income": numbers * 1.5,
-            "region": np.where(numbers % 2, "north", None),
+            "region": ["north" if k % 2 else None for k in numbers],
             "owner": pd.array([None if k % 3 == 0 else bool(k % 2) for k in numbers], dtype="boolean"),
             "since": pd.Timestamp("2020-01-01", tz="UTC"),
             "customer": [f"c{k % 4}" for k in numbers],
@@ -221,6 +222,7 @@ def test_infinities_survive(log: PredictionLog) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_prediction_log import SPEC, rows
 from ml.data.prediction_log import PredictionLog

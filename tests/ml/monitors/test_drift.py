@@ -156,6 +156,7 @@ def test_healthy_windows_that_wander_are_ranked_not_tested() -> None:
     windows = jittered(spec, reference, 1, columns)
     mine = profile_frame(reference, make_bins(spec, reference))
     cold = ranked = 0
+    history: list[Profile] = []
     for _ in range(60):
         history = [next(windows) for _ in range(20)]
         current = next(windows)

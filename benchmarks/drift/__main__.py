@@ -1,0 +1,3 @@
+from benchmarks.drift.run import main
+
+main()

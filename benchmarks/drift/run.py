@@ -1,0 +1,157 @@
+"""`python -m benchmarks.drift [--quick | --full]`: speed, memory, scale and false alarms of drift verdicts.
+
+--quick: 100,000 x 20 only. --full: also a log of 10,000,000 rows, and Evidently's false alarms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.drift.alarms import LEVELS, SIZES, evidently_rate, rates
+from benchmarks.measure import archive, in_fresh_process, table, timed
+from benchmarks.rows import START, log_rows, spec_of
+from ml.data.bins import make_bins
+from ml.data.prediction_log import PredictionLog
+from ml.data.profiles import merge, profile_frame
+
+ARMS = {
+    "stored": "Watchkeeper, reference profile stored",
+    "anew": "Watchkeeper, reference computed anew",
+    "bound": "NumPy bound: stored edges, numbers only, no verdict",
+    "evidently": "Evidently DataDriftPreset",
+}
+
+
+def speed(rows: int, columns: int, runs: int) -> dict[str, dict[str, float]]:
+    """Every arm on the same rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        reference = log_rows(rows, columns, 1).drop(columns=["prediction_id", "label"])
+        log_rows(rows, columns, 2, drifted=True).drop(columns=["prediction_id", "label"]).to_parquet(
+            home / "current.parquet"
+        )
+        reference.to_parquet(home / "reference.parquet")
+        profile = profile_frame(reference, make_bins(spec_of(columns), reference))
+        (home / "profile.json").write_text(json.dumps(profile.to_dict()))
+        del reference
+        found = {}
+        for arm in ARMS:
+            once = arm == "evidently" and rows > 100_000
+            found[arm] = in_fresh_process("benchmarks.drift.arms", arm, folder, str(columns), runs=1 if once else runs)
+        return found
+
+
+def show_speed(found: dict[str, dict[str, float]], rows: int, columns: int) -> None:
+    theirs = found["evidently"]["seconds"]
+    lines = [
+        [ARMS[arm], r["seconds"], theirs / r["seconds"], r["above_rows_mb"], r["peak_mb"]] for arm, r in found.items()
+    ]
+    header = ["", "seconds", "times as fast", "MB above the rows", "peak MB"]
+    print(table(f"Drift of {rows:,} rows x {columns} features against as many, rows in memory", header, lines))
+
+
+def merging(days: int = 90, columns: int = 100) -> dict[str, float]:
+    """Adding up daily and hourly profiles of a quarter."""
+    spec = spec_of(columns)
+    frame = log_rows(2_000, columns, 3)
+    bins = make_bins(spec, frame)
+    daily = [profile_frame(frame.iloc[k * 20 : k * 20 + 20], bins) for k in range(days)]
+    hourly = daily * 24
+    return {
+        "daily": float(np.median([timed(lambda: merge(daily)) for _ in range(5)])),
+        "hourly": float(np.median([timed(lambda: merge(hourly)) for _ in range(3)])),
+    }
+
+
+def log_of(home: Path, rows: int, columns: int) -> None:
+    """A log on disk, written in batches of at most 250,000."""
+    spec, log = spec_of(columns), PredictionLog(home / "log")
+    size = min(250_000, rows)
+    length = timedelta(days=30)
+    for k in range(rows // size):
+        part = log_rows(size, columns, k, first=START + k * length / (rows // size), length=length / (rows // size))
+        if k == 0:
+            part.head(100_000).to_parquet(home / "reference.parquet")
+        log.append_predictions(spec, part.drop(columns="label"), batch_id=str(k))
+
+
+def scale(sizes: tuple[int, ...], columns: int = 20) -> dict[str, dict[str, float]]:
+    """Profiles by the day of whole logs, inside DuckDB."""
+    found = {}
+    for rows in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            log_of(Path(folder), rows, columns)
+            found[str(rows)] = in_fresh_process("benchmarks.drift.arms", "logged", folder, str(columns), runs=1)
+    return found
+
+
+def false_alarms(quick: bool, beside_evidently: bool) -> list[dict[str, Any]]:
+    cells = []
+    for size in SIZES[:3] if quick else SIZES:
+        for n, m in ((size, size), (5_000, size), (size, 5_000)) if size != 5_000 else ((size, size),):
+            for levels in LEVELS:
+                draws = 200 if quick else 1_000 if max(n, m) <= 5_000 else 300
+                ours, usual, tested = rates(n, m, levels, draws, seed=7)
+                cell: dict[str, Any] = {"n": n, "m": m, "levels": levels, "ours": ours, "usual": usual, "draws": tested}
+                if beside_evidently and max(n, m) <= 5_000:
+                    cell["evidently"] = evidently_rate(n, m, levels, 40, seed=7)
+                cells.append(cell)
+    return cells
+
+
+def show_alarms(cells: list[dict[str, Any]]) -> None:
+    beside = any("evidently" in cell for cell in cells)
+    header = ["reference, current rows; column", "ours %", "PSI > 0.1 %", *(["Evidently %"] if beside else []), "pairs"]
+    lines = []
+    for cell in cells:
+        kind = f"{cell['levels']:,} categories" if cell["levels"] else "numeric"
+        theirs = [100 * cell["evidently"] if "evidently" in cell else None] if beside else []
+        shares = [100 * cell["ours"], 100 * cell["usual"], *theirs]
+        lines.append(
+            [
+                f"{cell['n']:,}, {cell['m']:,}; {kind}",
+                *(None if s is None else f"{s:.1f}" for s in shares),
+                cell["draws"],
+            ]
+        )
+    print(table("False alarms on healthy pairs, 5 % asked for", header, lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--quick", action="store_true", help="100,000 x 20 only")
+    choice.add_argument("--full", action="store_true", help="also 10,000,000 rows, and Evidently's false alarms")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    results: dict[str, Any] = {"speed": {}}
+    for rows, columns in ((100_000, 20),) if asked.quick else ((100_000, 20), (1_000_000, 50)):
+        results["speed"][f"{rows}x{columns}"] = found = speed(rows, columns, runs=3)
+        show_speed(found, rows, columns)
+    results["merge"] = merged = merging()
+    print(
+        f"Merging 90 days x 100 features: daily {merged['daily'] * 1e3:.1f} ms, hourly {merged['hourly'] * 1e3:.0f} ms"
+    )
+    sizes = (100_000,) if asked.quick else (100_000, 1_000_000, *((10_000_000,) if asked.full else ()))
+    results["scale"] = scaled = scale(sizes)
+    lines = [[f"{int(n):,}", r["seconds"], 1e6 * r["seconds"] / int(n), r["peak_mb"]] for n, r in scaled.items()]
+    print(
+        table(
+            "Profiling a log of 20 features inside DuckDB", ["rows", "seconds", "microseconds a row", "peak MB"], lines
+        )
+    )
+    results["false_alarms"] = cells = false_alarms(asked.quick, beside_evidently=asked.full)
+    show_alarms(cells)
+    print(archive("drift-quick" if asked.quick else "drift", results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+from benchmarks.watch.run import main
+
+main()
