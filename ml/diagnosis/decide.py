@@ -70,14 +70,14 @@ def choose(s: Signals) -> Choice:
 
     if s.rows < 20:
         return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "there are fewer than 20 rows")
-    if s.label_fault:
-        return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
     if s.skewed and not (s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE)):
         return Choice(
             Cause.TRAINING_SERVING_SKEW,
             Act.FIX_DATA,
             "the served answers are not the model's answers to the logged inputs",
         )
+    if s.label_fault:
+        return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
     if s.break_certain and s.break_moves and not _outweighed(s):
         return Choice(
             Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "an input is certainly broken and predictions move with it"

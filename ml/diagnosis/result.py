@@ -69,7 +69,8 @@ class RuledOut:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The answer. `confidence` is the calibrated probability that cause and action are right."""
+    """The answer. `confidence` is the calibrated probability that cause and action are right, `vote_share` the share of
+    resampled diagnoses that agree (what the calibration starts from)."""
 
     model: str
     verdict: Verdict
@@ -81,6 +82,7 @@ class Diagnosis:
     confidence: float
     trials: tuple[Trial, ...] = ()
     metric: str = ""
+    vote_share: float = 1.0
 
     @property
     def cause(self) -> RankedCause:

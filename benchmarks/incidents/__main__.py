@@ -1,0 +1,91 @@
+"""`python -m benchmarks.incidents [--quick] [--seeds 101] [--only CATEGORY …] [--worlds …]`: the table, archived with the date."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.incidents.arms import drift_so_retrain, ours, worse_so_retrain
+from benchmarks.incidents.faults import CATEGORIES, SIZES, STRENGTHS, make
+from benchmarks.incidents.score import judge, outcomes
+from benchmarks.incidents.table import calibration_error, render
+from benchmarks.incidents.worlds import WORLDS
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+QUIET_FULL_ONLY = {"healthy", "sampling_noise", "good_deployment"}
+
+
+def plan(args: argparse.Namespace) -> list[tuple[str, str, str, int, int]]:
+    """World, category, strength, size, seed of every case."""
+    worlds = args.worlds or list(WORLDS)
+    out = []
+    for world, category, strength, size in itertools.product(worlds, args.only or CATEGORIES, args.strengths, args.sizes):
+        repeats = 3 if category in QUIET_FULL_ONLY and strength == "full" else 0 if category in QUIET_FULL_ONLY else 1
+        out += [(world, category, strength, size, seed + 1000 * k) for seed in args.seeds for k in range(repeats)]
+    if args.sample and args.sample < len(out):
+        rows = np.random.default_rng(args.seeds[0]).choice(len(out), args.sample, replace=False)
+        out = [out[i] for i in sorted(rows)]
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a sample that takes less than a minute")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101])
+    parser.add_argument("--only", nargs="+", choices=list(CATEGORIES))
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS))
+    parser.add_argument("--strengths", nargs="+", default=list(STRENGTHS), choices=list(STRENGTHS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--evidently-every", type=int, default=8, help="cases per run of the slow peer")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th case, from I on")
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--verbose", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        args.sample, args.evidently_every, args.sizes = args.sample or 28, 14, [1000]
+    first, step = map(int, args.part.split("/"))
+    cases = plan(args)[first::step]
+    rows: dict[str, list[dict[str, object]]] = {"watchkeeper": [], "worse, so retrain": [], "any drift, so retrain": [], "drift in half, so retrain": []}
+    started = time.perf_counter()
+    for i, (world, category, strength, size, seed) in enumerate(cases):
+        case = make(WORLDS[world](), category, strength, size, seed)
+        result = outcomes(case)
+        answer = ours(case)
+        row = judge(case, answer, result)
+        rows["watchkeeper"].append(row)
+        if args.verbose and not (row["right"] and row["cause_right"]) or (args.verbose and row["false"]):
+            print(f"{world:10s} {category:20s} {strength:8s} {size:5d} {seed} -> {answer.act.value:16s} {row['cause']:24s} conf {answer.confidence:.2f} {'RIGHT' if row['right'] else 'wrong'} {'HARM' if row['harmful'] else ''}{'FALSE' if row['false'] else ''} intended {answer.intended} loss { {a.value: round(v, 4) for a, v in result.loss.items() if a.value in ('no_action', 'fix_data', 'rollback', 'recalibrate', 'retrain')} } healthy {result.healthy:.4f} tol {result.tolerance:.4f} feats {answer.features}", flush=True)
+            if os.environ.get("FACTS"):
+                print("      " + "\n      ".join(answer.notes["facts"]))
+        rows["worse, so retrain"].append(judge(case, worse_so_retrain(case), result))
+        if args.evidently_every and i % args.evidently_every == 0:
+            some, half = drift_so_retrain(case)
+            rows["any drift, so retrain"].append(judge(case, some, result))
+            rows["drift in half, so retrain"].append(judge(case, half, result))
+    seconds = time.perf_counter() - started
+    text = render(rows, seconds)
+    sys.stdout.write(text + "\n")
+    document = {"made": datetime.now(UTC).isoformat(), "seconds": seconds, "seeds": args.seeds, "ece": calibration_error(rows["watchkeeper"]), "rows": rows}
+    out = args.out
+    if out is None and not args.quick:
+        RESULTS.mkdir(exist_ok=True)
+        out = RESULTS / f"incidents-{datetime.now(UTC):%Y-%m-%d}.json"
+        out.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
+    if out is not None:
+        out.write_text(json.dumps(document), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
