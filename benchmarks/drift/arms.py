@@ -34,8 +34,8 @@ def anew(home: Path, columns: int) -> Work:
     from ml.monitors.drift import drift_of_frames
 
     assert special.chdtrc(1, 1.0)
-    reference, current = load(home, "reference"), load(home, "current")
-    return lambda: drift_of_frames(spec_of(columns), reference, current, WINDOW)
+    spec, reference, current = spec_of(columns), load(home, "reference"), load(home, "current")
+    return lambda: drift_of_frames(spec, reference, current, WINDOW)
 
 
 def stored(home: Path, columns: int) -> Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def main() -> None:
         prepare(Path(folder))
         ours = in_fresh_process("benchmarks.watch.arms", "ours", folder)
         theirs = in_fresh_process("benchmarks.watch.arms", "evidently", folder)
-    rows: list[list[object]] = [
+    rows: list[Sequence[object]] = [
         ["Watchkeeper: read the log, profile, quality, drift, performance", ours["seconds"], ours["peak_mb"]],
         *[["  " + step, ours[step], None] for step in ("read", "profile", "quality", "drift", "performance")],
         ["Evidently DataDriftPreset: drift alone, rows in memory", theirs["seconds"], theirs["peak_mb"]],

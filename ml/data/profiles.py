@@ -315,7 +315,7 @@ def count_numbers(values: Floats, column: ColumnBins, slots: Counts, sums: Float
         with np.errstate(over="ignore"):
             centred = block - column.centre
             sums[0] += centred.sum()
-            sums[1] += centred @ centred
+            sums[1] += np.multiply(centred, centred, out=centred).sum()  # no BLAS: its threads wait for one another
         extremes[0] = min(extremes[0], block.min())
         extremes[1] = max(extremes[1], block.max())
     slots[UNDER] += below
