@@ -113,7 +113,7 @@ def names(items: list[str] | tuple[str, ...], most: int = 6) -> str:
     """
     clear = [visible(item, 80) for item in items]
     if len(clear) > most:
-        return f"{', '.join(clear[:most])} and {len(clear) - most} more"
+        return f"{', '.join(clear[:most])} and others"
     return " and ".join([", ".join(clear[:-1]), clear[-1]] if len(clear) > 1 else clear)
 
 
@@ -138,10 +138,9 @@ def in_order_to(action: Mapping[str, Any]) -> str:
         case "refresh_reference":
             return f"compare against {rows} from now on"
         case "fix_data":
-            return (
-                f"have {names(list(action.get('features', [])))} repaired at the source ({visible(action.get('repair', ''))}), "
-                f"and keep the rows since {_time(action, 'onset')} out of training"
-            )
+            columns, repair = names(list(action.get("features", []))), visible(action.get("repair", ""))
+            since = _time(action, "onset")
+            return f"have {columns} repaired at the source ({repair}), and keep the rows since {since} out of training"
         case "wait_for_labels":
             return f"wait for {action.get('labels_needed', '?')} more labels"
         case "no_action":
