@@ -93,7 +93,7 @@ def deployments(session: Session, model: str, start: datetime | None, end: datet
 def chart(
     spec: ModelSpec, points: Sequence[Point], moments: Sequence[tuple[str, datetime, str]], unit: str = ""
 ) -> Chart | None:
-    """The chart's facts; None without any value. `moments` are kind, time, label; each gets a letter, in order of time."""
+    """The chart's facts; None without any value. `moments` are kind, time and label; each gets a letter, by time."""
     known = [p for p in points if p.value is not None]
     if not known:
         return None

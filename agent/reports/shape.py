@@ -1,4 +1,4 @@
-"""What a report knows. Every number that any format shows stands here, rounded as it is shown; `to_json` is all of it."""
+"""What a report knows. Every number that any format shows stands here, rounded as it is shown."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def _noticed(facts: IncidentFacts) -> str:
         worse = (effect.during.value or 0) > (effect.before.value or 0)
         if worse == (effect.better == "lower") and effect.during.value != effect.before.value:
             verb = "rose" if worse else "fell"
-            text += f"; {effect.name} ({effect.better} is better) {verb} from {shown(effect.before.value)} to {shown(effect.during.value)}"
+            before, during = shown(effect.before.value), shown(effect.during.value)
+            text += f"; {effect.name} ({effect.better} is better) {verb} from {before} to {during}"
     elif effect is None:
         text += "; there are no labelled rows to say how much worse the model became"
     return text + "."
@@ -54,8 +55,8 @@ def _decided(facts: IncidentFacts) -> list[str]:
             return [f"Nothing was proposed: {_clause(facts.diagnosis.why) or words(facts.diagnosis.action)}."]
         return ["Nothing has been proposed yet."]
     told = [_decision(proposal) for proposal in facts.proposals[-3:]]
-    earlier = len(facts.proposals) - len(told)
-    return ([f"{earlier} earlier proposals came to nothing."] if earlier > 0 else []) + told
+    earlier = ["Earlier proposals came to nothing."] if len(facts.proposals) > len(told) else []
+    return earlier + told
 
 
 def _decision(proposal: ProposalFacts) -> str:
@@ -96,7 +97,8 @@ def _ended(facts: IncidentFacts) -> str:
 
 def _verdict(facts: IncidentFacts) -> str:
     effect, proposal = facts.effect, facts.proposal
-    assert proposal is not None and proposal.verification is not None
+    assert proposal is not None
+    assert proposal.verification is not None
     verdict = proposal.verification.verdict or ""
     lead = {
         "succeeded": "It helped",
@@ -118,7 +120,8 @@ def _verdict(facts: IncidentFacts) -> str:
 def needs_you(facts: IncidentFacts) -> list[str]:
     """What a person has to do now; empty when nothing."""
     todo = [
-        f"Decide on {p.id} ({noun(p.kind)}) by {moment(p.approve_by)}: watchkeeper approve {p.id}, or reject it with a reason."
+        f"Decide on {p.id} ({noun(p.kind)}) by {moment(p.approve_by)}: "
+        f"watchkeeper approve {p.id}, or reject it with a reason."
         for p in facts.proposals
         if p.state == "pending"
     ]
@@ -135,10 +138,11 @@ def needs_you(facts: IncidentFacts) -> list[str]:
 def period_summary(facts: PeriodFacts) -> str:
     """What the watch saw, what happened, what waits."""
     counts = facts.counts
-    scope = visible(facts.model) if facts.model else f"{counts.models} model{_s(counts.models)}"
-    text = f"From {moment(facts.start)} to {moment(facts.end)} Watchkeeper looked {counts.looks} time{_s(counts.looks)} at {scope}."
+    scope = visible(facts.model) if facts.model else _many(counts.models, "model")
+    looked = _many(counts.looks, "time")
+    text = f"From {moment(facts.start)} to {moment(facts.end)} Watchkeeper looked {looked} at {scope}."
     if counts.incidents:
-        text += f" {counts.incidents} incident{_s(counts.incidents)} {'was' if counts.incidents == 1 else 'were'} open in that time, {counts.open} still {'is' if counts.open == 1 else 'are'}."
+        text += f" Incidents in that time: {counts.incidents}, of which still open: {counts.open}."
     elif counts.looks:
         text += " There was no incident."
     blind = [w.model.name for w in facts.models if w.latest is None]
@@ -146,9 +150,7 @@ def period_summary(facts: PeriodFacts) -> str:
     if blind:
         text += f" Without a performance figure, so not known to be well: {names(blind)}."
     if counts.waiting:
-        text += (
-            f" {counts.waiting} proposal{_s(counts.waiting)} wait{'s' if counts.waiting == 1 else ''} for a decision."
-        )
+        text += f" Waiting for a decision: {_many(counts.waiting, 'proposal')}."
     else:
         text += " Nothing waits for a decision."
     if facts.frozen:
@@ -165,8 +167,8 @@ def _trend(watched: Watched) -> str:
     return f"{text}, {watched.better} is better."
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _clause(text: str) -> str:

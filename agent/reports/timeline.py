@@ -14,7 +14,7 @@ from agent.store.tables import AuditEvent
 
 
 def timeline(session: Session, subjects: Sequence[str]) -> list[Happening]:
-    """The events of these records in the order they were written; the same thing said again is counted, not repeated."""
+    """The events of these records in the order they were written; what is said again is counted, not repeated."""
     lines: list[Happening] = []
     events = session.scalars(select(AuditEvent).where(AuditEvent.subject.in_(subjects)).order_by(AuditEvent.seq))
     for event in events:
