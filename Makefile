@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts bench bench-watch bench-drift bench-incidents docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-incidents docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +43,13 @@ demo: setup ## the whole loop on real data, on http://127.0.0.1:8000; no key, no
 test: setup-dev ## every test this machine can run; says what it skipped and why
 	@$(PYTEST)
 
-check: lint types contracts ## the only gate, the same here and in CI: lint, types, import contracts, tests
+check: lint types contracts tests ## the only gate, the same here and in CI: lint, types, import contracts, tests
+
+tests: setup-dev
 	$(call step,tests,$(PYTEST) --durations=5)
 
 lint: setup-dev ## ruff and yamllint
-	$(call step,ruff check,$(BIN)/ruff check --quiet .)
+	$(call step,ruff check,$(BIN)/ruff check --quiet --output-format concise .)
 	$(call step,ruff format,$(BIN)/ruff format --check --quiet .)
 	$(call step,yamllint,$(BIN)/yamllint --strict docker-compose.yml .pre-commit-config.yaml .yamllint.yaml)
 
