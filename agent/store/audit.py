@@ -66,7 +66,6 @@ class Fault:
 
 def verify(session: Session) -> tuple[int, Fault | None]:
     """Walk the whole chain: how many events it has, and the first fault (None when it is whole)."""
-    previous, expected = GENESIS, 1
     columns = (
         AuditEvent.seq,
         AuditEvent.at,
@@ -77,16 +76,17 @@ def verify(session: Session) -> tuple[int, Fault | None]:
         AuditEvent.previous,
         AuditEvent.hash,
     )
-    for seq, at, actor, event, subject, data, before, found in session.execute(
-        select(*columns).order_by(AuditEvent.seq).execution_options(yield_per=2000)
-    ):
-        if seq != expected:
-            return expected - 1, Fault(expected, f"event {expected} is missing (the next one is {seq})")
-        if before != previous:
-            return expected - 1, Fault(seq, f"event {seq} does not follow from event {seq - 1}")
-        if event_hash(seq, at, actor, event, subject, data, before) != found:
-            return expected - 1, Fault(seq, f"event {seq} was changed after it was written")
-        previous, expected = found, expected + 1
+    query = select(*columns).order_by(AuditEvent.seq).execution_options(yield_per=2000)
+    previous, expected = GENESIS, 1
+    with session.execute(query) as rows:
+        for seq, at, actor, event, subject, data, before, found in rows:
+            if seq != expected:
+                return expected - 1, Fault(expected, f"event {expected} is missing (the next one is {seq})")
+            if before != previous:
+                return expected - 1, Fault(seq, f"event {seq} does not follow from event {seq - 1}")
+            if event_hash(seq, at, actor, event, subject, data, before) != found:
+                return expected - 1, Fault(seq, f"event {seq} was changed after it was written")
+            previous, expected = found, expected + 1
     head = session.get(AuditHead, 1)
     if head is None or (head.seq, head.hash) != (expected - 1, previous):
         return expected - 1, Fault(

@@ -1,0 +1,134 @@
+"""The house's chart: a metric over time as SVG, deterministic to the byte.
+
+Readable without colour: the value is a line with dots, its interval a band, the threshold dashed, and every marked
+moment a line with a letter that the caption explains. No text from outside is drawn, so none can break the picture.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from agent.reports.shape import Chart, Mark
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, GRID, LINE, BAND, ALARM = "#1b1f24", "#5b6570", "#d8dde3", "#0b5fa5", "#9cc4e4", "#b3261e"
+VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", LINE: "--line", BAND: "--band", ALARM: "--alarm"}
+WIDE, NARROW = (7.6, 3.1), (4.3, 3.2)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "watchkeeper",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "timezone": "UTC",
+}
+
+
+def metric_svg(chart: Chart, *, narrow: bool = False) -> str:
+    """The chart as an `<svg>` element with its own colours, sized by its surroundings; `alt` is its title."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"watchkeeper-{narrow}"}):
+        figure = Figure(figsize=NARROW if narrow else WIDE, layout="constrained")
+        FigureCanvasSVG(figure)
+        _draw(figure.add_subplot(), chart, narrow)
+        out = io.StringIO()
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    return _embeddable(out.getvalue(), chart.alt)
+
+
+def themed(svg: str) -> str:
+    """The same picture in the page's colours (light or dark), with the print colours as fallback."""
+    for colour, name in VARIABLES.items():
+        svg = svg.replace(colour, f"var({name}, {colour})")
+    return svg
+
+
+def _draw(axes: Axes, chart: Chart, narrow: bool) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    known: list[Any] = [p for p in chart.points if p.at is not None]
+    times = [p.at for p in known]
+    values = [_number(p.value) for p in known]
+    axes.fill_between(
+        times, [_number(p.low) for p in known], [_number(p.high) for p in known], color=BAND, alpha=0.45, linewidth=0
+    )
+    dots = 3.2 if len(known) <= 60 else 0
+    axes.plot(times, values, color=LINE, linewidth=1.6, marker="o", markersize=dots)
+    thresholds = [_number(p.threshold) for p in known]
+    axes.step(times, thresholds, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), where="post")
+    axes.set_ylabel(f"{chart.metric} ({chart.better} is better)")
+    axes.margins(x=0.03, y=0.12)
+    _mark(axes, chart.marks)
+    locator = AutoDateLocator(minticks=3, maxticks=5 if narrow else 8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=True))
+    axes.tick_params(length=0)
+
+
+def _mark(axes: Axes, marks: list[Mark]) -> None:
+    """A line and a letter for each moment; letters that would touch stand on several floors."""
+    from matplotlib.dates import date2num
+
+    low, high = axes.get_xlim()
+    if marks:
+        at = [date2num(m.at) for m in marks]
+        pad = 0.02 * (max(high, *at) - min(low, *at))
+        low, high = min(low, min(at) - pad), max(high, max(at) + pad)
+        axes.set_xlim(low, high)
+    floors: list[float] = []
+    for mark in marks:
+        x = float(date2num(mark.at))
+        floor = next((i for i, last in enumerate(floors) if x - last > 0.035 * (high - low)), len(floors))
+        floors[floor:] = [x, *floors[floor + 1 :]]
+        dashed = mark.kind in ("onset", "detected")
+        axes.axvline(x, color=INK, linewidth=0.9, linestyle=":" if dashed else "-", alpha=0.8)
+        axes.annotate(
+            mark.key, (x, 1.0), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * floor), color=INK, fontsize=9,
+            textcoords="offset points", ha="center", va="bottom", fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _embeddable(svg: str, alt: str) -> str:
+    """Only the element itself: no prolog, no metadata, no fixed size, its style kept to itself, its words in a title."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<svg[^>]*viewBox=\"([^\"]+)\"[^>]*>", rf'<svg viewBox="\1" role="img" {_NAMES}>', svg, count=1)
+    svg = svg.replace("*{stroke", ".chart *{stroke")
+    title = alt.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return svg.replace(">", f' class="chart"><title>{title}</title>', 1).strip()
+
+
+_NAMES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def sparkline(chart: Chart) -> str:
+    """The same series in one line of text; a gap where there is no value."""
+    bars = "▁▂▃▄▅▆▇█"
+    points = chart.points[:: max(len(chart.points) // 40, 1)]
+    known = [p.value for p in points if p.value is not None]
+    low, high = min(known), max(known)
+    return "".join(" " if p.value is None else bars[int((p.value - low) / ((high - low) or 1) * 7)] for p in points)
