@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from ml.data.tables import TIME
@@ -53,8 +54,7 @@ def conform(frame: pd.DataFrame, spec: ModelSpec, wanted: list[str] | None, stor
         elif feature and feature.type is FeatureType.BOOLEAN:
             out[column] = values.astype("boolean")
         elif column in numbers or (feature and feature.type is FeatureType.NUMERIC):
-            out[column] = values.astype("float64")
+            out[column] = values if values.dtype == np.float64 else values.astype("float64")
         else:
-            missing = values.isna()
-            out[column] = values.astype(object).where(~missing, None) if missing.any() else values.astype(object)
-    return pd.DataFrame(out, index=frame.index)
+            out[column] = values if values.dtype == object else values.astype(object).where(values.notna(), None)
+    return pd.DataFrame(out, index=frame.index, copy=False)
