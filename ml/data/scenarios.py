@@ -57,7 +57,8 @@ def heart_disease(
 
     The 920 patients are split in two halves within each hospital. The first half makes the part of the past that is
     trained on; the second half makes its held-out part and everything live, so that no model is measured on patients
-    that it was fitted on. Rows are drawn with replacement, with a small jitter on measured values; `patient` is the entity.
+    that it was fitted on. Rows are drawn with replacement, with a small jitter on measured values; `patient` is the
+    entity.
     """
     spec = sample_spec("heart-disease")
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """Changes things: which registered version answers. Promoting and rolling back are one act, with another intention.
 
 MLflow's aliases have no compare-and-set. The check and the change happen under a file lock where the registry is a
-local SQLite file, and are followed by a read-back everywhere. Between two machines a race of milliseconds remains, which
-the executor's lease closes: one proposal is executed by one worker.
+local SQLite file, and are followed by a read-back everywhere. Between two machines a race of milliseconds remains,
+which the executor's lease closes: one proposal is executed by one worker.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def promote(registry: Registry, model: str, version: str, *, expected: str | Non
         registry.store.ask(lambda client: client.set_registered_model_alias(model, CHAMPION, version))
         if (seen := registry.alias(model, CHAMPION)) != version:
             raise Conflict(
-                f"{model!r} was switched to version {version} and reads back as {_named(seen)}: somebody else changed it "
-                "at the same moment. Look again before deciding."
+                f"{model!r} was switched to version {version} and reads back as {_named(seen)}: somebody else changed "
+                "it at the same moment. Look again before deciding."
             )
     return Switched(model, current, version, changed=True)
 

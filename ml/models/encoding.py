@@ -58,8 +58,7 @@ def as_level(column: pd.Series) -> npt.NDArray[np.object_]:
 def as_moment(column: pd.Series) -> Floats:
     """A column as seconds since 1970 (UTC); NaN where there is no readable time."""
     moments = pd.to_datetime(column, utc=True, errors="coerce", format=None if column.dtype.kind == "M" else "ISO8601")
-    seconds: Floats = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
-    return seconds
+    return np.asarray((moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
 
 
 def typed(kinds: Mapping[str, str], frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +154,8 @@ class RowEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
                     values = np.column_stack([values, missing.astype(np.float64)])
                 parts.append(values)
         limit = np.finfo(np.float32).max
-        return np.clip(np.hstack(parts), -limit, limit).astype(np.float32)
+        matrix: npt.NDArray[np.float32] = np.clip(np.hstack(parts), -limit, limit).astype(np.float32)
+        return matrix
 
     def _numbers(self, kind: str, column: pd.Series) -> Floats:
         if kind == "datetime":
@@ -202,10 +202,11 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
         raise DataError(
             f"The column {name!r} is missing from the rows; the model is fed it. Send it, empty if unknown."
         )
-    column = frame[name]
+    column: Any = frame[name]
     if isinstance(column, pd.DataFrame):
         raise DataError(f"The column {name!r} stands twice in the rows; keep one.")
-    return column
+    found: pd.Series = column
+    return found
 
 
 class ClassNames(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -214,7 +215,7 @@ class ClassNames(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
 
-    def fit(self, X: Any, y: Sequence[Any], **keywords: Any) -> ClassNames:
+    def fit(self, X: Any, y: Any, **keywords: Any) -> ClassNames:
         codes, names = class_codes(y)
         self.names_ = names
         self.estimator_ = clone(self.estimator).fit(X, codes, **keywords)
@@ -258,7 +259,8 @@ class Recalibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return both
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return best
 
 
 def class_codes(labels: Sequence[Any] | pd.Series) -> tuple[npt.NDArray[np.intp], list[Any]]:

@@ -156,8 +156,8 @@ def _answers(model: Predictor, rows: pd.DataFrame) -> tuple[pd.DataFrame, float]
 def _blocks(spec: ModelSpec, rows: pd.DataFrame) -> npt.NDArray[np.intp]:
     """Rows that belong together: of one entity where the spec has one, else consecutive rows (about n to the 1/3)."""
     if spec.entity and spec.entity in rows and rows[spec.entity].nunique() > 1:
-        return pd.factorize(rows[spec.entity], use_na_sentinel=False)[0].astype(np.intp)
-    return np.arange(len(rows)) // max(1, round(len(rows) ** (1 / 3)))
+        return np.asarray(pd.factorize(rows[spec.entity], use_na_sentinel=False)[0], dtype=np.intp)
+    return np.asarray(np.arange(len(rows)) // max(1, round(len(rows) ** (1 / 3))), dtype=np.intp)
 
 
 def _segments(

@@ -1,8 +1,8 @@
 """Which features drive a model's answers, over a window and row by row.
 
-For our XGBoost pipelines these are exact SHAP values of the trees (Lundberg et al. 2020, Nature Machine Intelligence 2:56),
-summed over the matrix columns that come from one feature; for any other model, permutation importance (Breiman 2001) over
-a window and, row by row, what changes when a feature takes a typical value.
+For our XGBoost pipelines these are exact SHAP values of the trees (Lundberg et al. 2020, Nature Machine Intelligence
+2:56), summed over the matrix columns that come from one feature; for any other model, permutation importance (Breiman
+2001) over a window and, row by row, what changes when a feature takes a typical value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def importance(
         return dict.fromkeys(names, 0.0)
     values = _tree_shap(predictor, sample)
     if values is not None:
-        moved = {name: float(values[name].abs().mean()) for name in values}
+        moved = {name: float(values[name].abs().mean()) for name in names}
     else:
         rng = np.random.default_rng(seed)
         base = _answers(spec, predictor, sample)
@@ -51,8 +51,8 @@ def contributions(
     """One column per used feature, one row per row of `frame`: how much the feature pushed this answer.
 
     Trees: SHAP values (log-odds of the positive class, or the target's unit; for multiclass the length over classes).
-    Other models: the answer less the answer when the feature takes its typical value in `background` (default: `frame`),
-    in probability or the target's unit.
+    Other models: the answer less the answer when the feature takes its typical value in `background` (default:
+    `frame`), in probability or the target's unit.
     """
     names = _fed(spec, predictor)
     if frame.empty:
@@ -135,7 +135,7 @@ def _answers(spec: ModelSpec, predictor: Predictor, frame: pd.DataFrame) -> Any:
 
 
 def _distance(one: Any, other: Any) -> Floats:
-    """How far two answers to each row are apart; for classes: 1 where the class differs, else the change of its score."""
+    """How far two answers to each row are apart; classes: 1 where the class differs, else the change of its score."""
     if one.ndim == 1:
         return np.asarray(np.abs(one - other), dtype=np.float64)
     return np.where(one[:, 0] != other[:, 0], 1.0, np.abs((one[:, 1] - other[:, 1]).astype(np.float64)))

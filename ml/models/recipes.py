@@ -117,7 +117,7 @@ def fit(
     """Fit the spec's trainer on the rows of `frame` that have a label; only the used features are fed.
 
     frame: the used features and `label`. sample_weight: one non-negative number per row of `frame`.
-    An own trainer (`package.module:function`) is imported as Python finds it: the caller puts the workspace on its path.
+    An own trainer (`package.module:function`) is imported as Python finds it; the caller puts the workspace on the path.
 
     Raises: SpecError naming the trainer or parameter that cannot be used; DataError when the rows cannot teach a model
     (no labels, fewer than 10, one class).

@@ -31,7 +31,7 @@ _URI = re.compile(r"models:/(?P<model>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One registered version. `metrics` are those of its held-out rows; `metrics["mae.low"]` and `["mae.high"]` bound `mae`."""
+    """One registered version. `metrics` are those of its held-out rows, with bounds as `mae.low` and `mae.high`."""
 
     model: str
     version: str
@@ -66,7 +66,7 @@ class Registry:
     """The registry at an MLflow address; nothing is contacted before the first question.
 
     uri: sqlite:///FILE, postgresql+psycopg://… or http(s)://….
-    artifacts: folder or address for new models' files; default: `artifacts` beside the SQLite file, else the server's own.
+    artifacts: address for new models' files; default: the folder `artifacts` beside the SQLite file, else the server's.
     allow_pickle: read models that need pickle, which may run code while they load.
     """
 
@@ -116,14 +116,14 @@ class Registry:
         return next((info for info in self.versions(model) if info.run_tag == run_tag), None)
 
     def load(self, model: str, version: str, spec: ModelSpec) -> FittedModel:
-        """The predictor of a version. Raises: NotFound, InvalidInput when its file may not be loaded, DataError when broken."""
+        """The predictor of a version. Raises: NotFound, InvalidInput when it may not be loaded, DataError."""
         info = self.version(model, version)
         source = self.store.ask(lambda client: client.get_model_version_download_uri(model, version))
         with self._downloaded(source, f"the files of version {version} of {model!r}") as directory:
             return storage.load(spec, directory, version=info.version, allow_pickle=self.allow_pickle)
 
     def load_model(self, uri_or_dir: str | Path, spec: ModelSpec) -> FittedModel:
-        """The predictor in an MLflow model directory, or at `models:/NAME/VERSION`, `models:/NAME@ALIAS` or any artifact URI.
+        """The predictor in a model directory, or at `models:/NAME/VERSION`, `models:/NAME@ALIAS` or any artifact URI.
 
         Raises: NotFound, InvalidInput, DataError, as `load`.
         """
@@ -143,8 +143,8 @@ class Registry:
             )
 
     def reference(self, model: str, version: str) -> pd.DataFrame | None:
-        """The held-out rows of a version in the form of the prediction log (features, timestamp, prediction, score, label,
-        model_version); None where none were stored (a version that was registered by other means)."""
+        """The held-out rows of a version in the form of the prediction log (features, timestamp, prediction, score,
+        label, model_version); None where none were stored (a version that was registered by other means)."""
         run_id = self.version(model, version).run_id
         if not run_id:
             return None

@@ -86,9 +86,9 @@ def check_storable(spec: ModelSpec, model: FittedModel) -> None:
         reason = ""
     if strange:
         raise SpecError(
-            f"{spec.name!r}: trainer: the model holds {sorted(strange)[0]!r}, which cannot be stored without pickle"
-            f"{f' ({reason[:120]})' if reason else ''}; return scikit-learn or XGBoost estimators, or a class defined in the "
-            "trainer's own module."
+            f"{spec.name!r}: trainer: the model holds {min(strange)!r}, which cannot be stored without pickle"
+            f"{f' ({reason[:120]})' if reason else ''}; return scikit-learn or XGBoost estimators, or a "
+            "class defined in the trainer's own module."
         )
 
 
@@ -96,7 +96,7 @@ def load(spec: ModelSpec, directory: Path, *, version: str, allow_pickle: bool =
     """The predictor in an MLflow model directory (flavours sklearn and xgboost; any other with `allow_pickle`).
 
     allow_pickle: also read formats that may run code while they load. Only for files you made yourself.
-    Raises: NotFound, InvalidInput when the file holds types that are not trusted or needs pickle, DataError when broken.
+    Raises: NotFound, InvalidInput when the file holds types that are not trusted or needs pickle, DataError if broken.
     """
     described = _read_mlmodel(directory)
     flavors: dict[str, Any] = described.get("flavors") or {}
@@ -108,8 +108,8 @@ def load(spec: ModelSpec, directory: Path, *, version: str, allow_pickle: bool =
         pipeline = _load_any(directory)
     else:
         raise InvalidInput(
-            f"The model {directory} has the flavours {', '.join(flavors) or 'none'}; without running its code only sklearn "
-            "(skops) and xgboost can be read. Save it with mlflow.sklearn, or allow pickle if you made the file yourself."
+            f"The model {directory} has the flavours {', '.join(flavors) or 'none'}; without running its code only "
+            "sklearn (skops) and xgboost can be read. Save it with mlflow.sklearn, or allow pickle if you made it."
         )
     return adopt(spec, pipeline, version=version, described=described)
 
@@ -135,8 +135,8 @@ def _encodes(pipeline: Any) -> bool:
     from ml.models.encoding import Recalibrated, RowEncoder
 
     inner = pipeline.pipeline if isinstance(pipeline, Recalibrated) else pipeline
-    steps = getattr(inner, "steps", None)
-    return bool(steps) and isinstance(steps[0][1], RowEncoder)
+    steps = getattr(inner, "steps", None) or [("", None)]
+    return isinstance(steps[0][1], RowEncoder)
 
 
 def _own_columns(pipeline: Any) -> list[str]:
@@ -214,8 +214,8 @@ def read_skops(spec: ModelSpec, path: Path) -> Any:
         raise DataError(f"{path}: is no readable skops file ({str(error)[:120]}); save the model again.") from error
     if strange := sorted(name for name in asked - TRUSTED if not _is_own(spec, name)):
         raise InvalidInput(
-            f"{path}: holds {strange[0]!r}, which is not among the types that may be loaded; it is refused and nothing of "
-            "it was run. Use scikit-learn or XGBoost estimators."
+            f"{path}: holds {strange[0]!r}, which is not among the types that may be loaded; it is refused and "
+            "nothing of it was run. Use scikit-learn or XGBoost estimators."
         )
     try:
         return skops.io.load(path, trusted=sorted(asked))

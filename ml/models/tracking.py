@@ -133,7 +133,7 @@ def _swapped(page_of: Callable[[MlflowClient, str | None], Any], token: str | No
 
 @contextmanager
 def reachable(uri: str) -> Iterator[None]:
-    """Turns what MLflow raises when its store fails into Unavailable; refusals that a caller can act on pass through."""
+    """Turns what MLflow raises when its store fails into Unavailable; refusals that callers can act on pass through."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

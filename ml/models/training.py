@@ -17,7 +17,7 @@ import pandas as pd
 
 from ml.errors import DataError, InvalidInput
 from ml.metrics import labelled, metric_interval
-from ml.models import storage, tracking
+from ml.models import storage
 from ml.models.recipes import FittedModel, fit
 from ml.models.registry import MODEL_PATH, REFERENCE_PATH, TAG, Registry, VersionInfo, experiment_name
 from ml.results import Interval, Window
@@ -151,7 +151,9 @@ def _publish(
     if not run_tag:
         raise InvalidInput("A run tag is needed: it is what keeps a training from happening twice.")
     storage.check_storable(spec, model)
-    reference, metrics, intervals = None, {}, {}
+    reference: pd.DataFrame | None = None
+    metrics: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
     if holdout is not None and len(holdout):
         reference = as_reference(model, holdout)
         metrics, intervals = measure(spec, reference, seed=seed)
@@ -198,11 +200,13 @@ def measure(spec: ModelSpec, scored: pd.DataFrame, *, seed: int = 0) -> tuple[di
 
 def _storable(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns of mixed types as text, which Parquet can hold."""
-    mixed = [
-        name for name in frame.select_dtypes(include=["object"])
-        if len({type(value) for value in frame[name] if not (value is None or value != value)}) > 1
-    ]  # fmt: skip
-    return frame.assign(**{name: frame[name].map(lambda v: None if pd.isna(v) else str(v)) for name in mixed})
+    columns: dict[str, pd.Series] = {}
+    for name in frame.columns:
+        column = frame[name]
+        known = column[column.notna()]
+        mixed = column.dtype == object and known.map(type).nunique() > 1
+        columns[str(name)] = known.astype(str).reindex(column.index) if mixed else column
+    return pd.DataFrame(columns)
 
 
 def _empty_example(spec: ModelSpec) -> pd.DataFrame:
