@@ -24,7 +24,7 @@ from ml.errors import DataError
 from ml.metrics import as_class
 from ml.spec import FeatureType, ModelSpec, Task
 
-Role = Literal["predictions", "labels", "reference", "current", "history"]
+Role = Literal["predictions", "labels", "training", "reference", "current", "history"]
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>")
 TIME = pd.DatetimeTZDtype("us", "UTC")
 _TRUE, _FALSE = {"1", "true", "t", "yes", "y"}, {"0", "false", "f", "no", "n"}
@@ -48,7 +48,9 @@ def normalize(
     role: `predictions` and `labels` are strict, as what goes into the log must be right: every feature is there, every
     value is of its type, no id stands twice. `reference`, `current` and `history` are for looking at what is broken: an
     absent feature is all missing, a value of the wrong type is missing and counted in `attrs["invalid"]`
-    (`{column: [count, row, value]}`), repeated ids are kept. Rows are counted from 1, without the header.
+    (`{column: [count, row, value]}`), repeated ids are kept. `training` is strict too, asks for the label instead of
+    the prediction, and takes rows without times to be in order, a second apart. Rows are counted from 1, without the
+    header.
 
     Columns that the spec does not name are left out. Ids that are absent are made from the row's content, so that
     the same rows give the same ids. A time without a zone is UTC. NaN is missing; infinities are kept.
@@ -60,7 +62,10 @@ def normalize(
     frame = frame.reset_index(drop=True)
     if role == "labels":
         return _labels(frame, spec, source)
-    strict = role == "predictions"
+    strict = role in ("predictions", "training")
+    if role == "training" and not _first(frame, spec.timestamp, "timestamp"):
+        order = pd.to_datetime(np.arange(len(frame)), unit="s", utc=True)
+        frame = frame.assign(**{spec.timestamp: order})
     broken: dict[str, list[Any]] = {}
 
     def typed(column: str, kind: FeatureType) -> pd.Series:
@@ -76,11 +81,13 @@ def normalize(
             broken[column] = [int(bad.sum()), row + 1, str(value)]
         return values
 
-    needed = [*spec.features, "prediction"] if strict else ([*spec.features] if role == "reference" else [])
+    label = _first(frame, spec.target, "label")
+    answer = {"predictions": "prediction", "training": label or spec.target}
+    needed = [*spec.features, answer[role]] if role in answer else []
     time_column = _first(frame, spec.timestamp, "timestamp")
     missing = [] if time_column else [spec.timestamp]
     missing += [column for column in needed if column not in frame]
-    if missing and (strict or not time_column):
+    if missing or time_column is None:
         raise DataError(
             f"{source}: column {missing[0]!r} is missing{_others(missing)}; "
             f"the spec of {spec.name!r} asks for it, and the file has {_listed(frame.columns)}."
@@ -100,12 +107,13 @@ def normalize(
     columns["model_version"] = "" if version is None else version.fillna("")
     out = pd.DataFrame(columns, index=frame.index)
     out.insert(0, "prediction_id", _ids(frame, out, spec, source, strict=strict))
-    label = _first(frame, spec.target, "label")
     out["label"] = _outcome(frame, label, spec, source)
     known = frame["label_timestamp"] if "label_timestamp" in frame else pd.Series(pd.NaT, index=frame.index)
     out["label_timestamp"] = _times(known, source, required=False)
     if broken:
         out.attrs["invalid"] = broken
+    if role == "training" and out["label"].isna().all():
+        raise DataError(f"{source}: column {label!r} is empty in every row; training needs labels.")
     return out
 
 

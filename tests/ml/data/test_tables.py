@@ -157,3 +157,15 @@ def test_regression_labels_are_numbers() -> None:
 def test_a_normal_frame_stays_as_it_is(tmp_path: Path) -> None:
     once = read_table(written(tmp_path, HEADER + ROW), SPEC)
     pd.testing.assert_frame_equal(normalize(once, SPEC), once)
+
+
+def test_rows_to_train_on_need_a_label_and_no_times(tmp_path: Path) -> None:
+    header, row = HEADER.replace("at,", "").replace("prediction,score,", ""), "1.5,3,yes,2025-01-01,hello,0\n"
+    frame = read_table(written(tmp_path, header + row + row.replace(",0\n", ",1\n")), SPEC, role="training")
+    assert frame["label"].tolist() == ["0", "1"]
+    assert frame["timestamp"].is_monotonic_increasing
+    assert frame["timestamp"].is_unique
+    with pytest.raises(DataError, match="column 'defaulted' is missing"):
+        read_table(written(tmp_path, header.replace(",defaulted", "") + row[:-3] + "\n"), SPEC, role="training")
+    with pytest.raises(DataError, match="column 'defaulted' is empty in every row"):
+        read_table(written(tmp_path, header + row.replace(",0\n", ",\n")), SPEC, role="training")
