@@ -99,10 +99,11 @@ def visible(text: object, longest: int = LONGEST) -> str:
 def words(name: str) -> str:
     """A closed-set name (`data_pipeline_fault`) as words.
 
-    >>> words("concept_drift_gradual")
-    'concept drift gradual'
+    >>> words("concept_drift_gradual"), words("data_pipeline_fault")
+    ('gradual concept drift', 'data pipeline fault')
     """
-    return visible(name.replace("_", " "))
+    kind = name.removeprefix("concept_drift_")
+    return visible(f"{kind} concept drift" if kind != name else name.replace("_", " "))
 
 
 def names(items: list[str] | tuple[str, ...], most: int = 6) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, LINE, BAND, ALARM = "#1b1f24", "#5b6570", "#d8dde3", "#0b5fa5", "#9cc4e4", "#b3261e"
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", LINE: "--line", BAND: "--band", ALARM: "--alarm"}
 WIDE, NARROW = (7.6, 3.1), (4.3, 3.2)
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "watchkeeper",
     "text.parse_math": False,
@@ -79,9 +79,13 @@ def _draw(axes: Axes, chart: Chart, narrow: bool) -> None:
     axes.set_ylabel(f"{chart.metric} ({chart.better} is better)")
     axes.margins(x=0.03, y=0.12)
     _mark(axes, chart.marks)
-    locator = AutoDateLocator(minticks=3, maxticks=5 if narrow else 8)
+    locator = AutoDateLocator(  # type: ignore[no-untyped-call]
+        minticks=3, maxticks=5 if narrow else 8
+    )
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=True))
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, show_offset=True)  # type: ignore[no-untyped-call]
+    )
     axes.tick_params(length=0)
 
 
@@ -91,13 +95,13 @@ def _mark(axes: Axes, marks: list[Mark]) -> None:
 
     low, high = axes.get_xlim()
     if marks:
-        at = [date2num(m.at) for m in marks]
+        at = [float(date2num(m.at)) for m in marks]  # type: ignore[no-untyped-call]
         pad = 0.02 * (max(high, *at) - min(low, *at))
         low, high = min(low, min(at) - pad), max(high, max(at) + pad)
         axes.set_xlim(low, high)
     floors: list[float] = []
     for mark in marks:
-        x = float(date2num(mark.at))
+        x = float(date2num(mark.at))  # type: ignore[no-untyped-call]
         floor = next((i for i, last in enumerate(floors) if x - last > 0.035 * (high - low)), len(floors))
         floors[floor:] = [x, *floors[floor + 1 :]]
         dashed = mark.kind in ("onset", "detected")
@@ -113,7 +117,7 @@ def _number(value: float | None) -> float:
 
 
 def _embeddable(svg: str, alt: str) -> str:
-    """Only the element itself: no prolog, no metadata, no fixed size, its style kept to itself, its words in a title."""
+    """Only the element itself: no prolog, no metadata, no fixed size; its words in a title."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<svg[^>]*viewBox=\"([^\"]+)\"[^>]*>", rf'<svg viewBox="\1" role="img" {_NAMES}>', svg, count=1)

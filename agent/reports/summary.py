@@ -69,9 +69,7 @@ def _decision(proposal: ProposalFacts) -> str:
         so_far = f", approved so far by {names(yes)}" if yes else ""
         return f"{what} and waits for a decision until {moment(proposal.approve_by)}{so_far}."
     if proposal.state in ("expired", "superseded", "withdrawn"):
-        ended = {"expired": "expired", "superseded": "was overtaken by events", "withdrawn": "was withdrawn"}[
-            proposal.state
-        ]
+        ended = {"expired": "expired", "superseded": "was overtaken by events"}.get(proposal.state, "was withdrawn")
         return f"{what} and {ended}: {_clause(proposal.reason) or 'no reason recorded'}. Nothing was changed."
     text = f"{what} and approved by {names(yes) or 'nobody on record'}"
     execution = proposal.execution
