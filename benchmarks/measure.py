@@ -20,6 +20,10 @@ RESULTS = Path(__file__).parent / "results"
 
 def peak_mb() -> float:
     """The most memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what `resource` says of a child begins with its parent's peak
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
