@@ -117,7 +117,7 @@ def fit(
     """Fit the spec's trainer on the rows of `frame` that have a label; only the used features are fed.
 
     frame: the used features and `label`. sample_weight: one non-negative number per row of `frame`.
-    An own trainer (`package.module:function`) is imported as Python finds it; the caller puts the workspace on the path.
+    An own trainer (`package.module:function`) is imported as Python finds it: put the workspace on the path first.
 
     Raises: SpecError naming the trainer or parameter that cannot be used; DataError when the rows cannot teach a model
     (no labels, fewer than 10, one class).
@@ -190,7 +190,7 @@ def _training_rows(spec: ModelSpec, frame: pd.DataFrame, sample_weight: Any) -> 
         classes = np.unique(as_class(rows["label"]))
         if len(classes) < 2:
             raise DataError(
-                f"{spec.name!r}: all {len(rows)} labels are {classes[0]!r}; training needs rows of two classes."
+                f"{spec.name!r}: all {len(rows)} labels are {str(classes[0])!r}; training needs rows of two classes."
             )
         if spec.task is Task.BINARY and len(classes) > 2:
             raise DataError(

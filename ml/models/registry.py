@@ -155,7 +155,7 @@ class Registry:
         with self._downloaded(
             f"runs:/{run_id}/{folder}", f"the reference of version {version} of {model!r}"
         ) as directory:
-            return pd.read_parquet(directory / name)
+            return pd.read_parquet(directory / name).assign(model_version=version)
 
     def registered(self, model: str) -> Any:
         """MLflow's own record of a model, or None; for `training`."""

@@ -16,6 +16,7 @@ import yaml
 
 from ml.errors import DataError, InvalidInput, NotFound, SpecError
 from ml.metrics import as_class
+from ml.models import tracking
 from ml.models.recipes import FittedModel
 from ml.spec import ModelSpec, Task
 
@@ -40,6 +41,8 @@ TRUSTED = frozenset(
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
         "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
@@ -54,22 +57,23 @@ def save(spec: ModelSpec, model: FittedModel, directory: Path, example: pd.DataF
 
     Raises: SpecError when the model holds types that could not be read back.
     """
-    from mlflow.models import infer_signature
-    from mlflow.sklearn import save_model
-
+    tracking.quiet()
     check_storable(spec, model)
     rows = example.loc[:, list(model.feature_names)].head(200)
     answer = model.predict(rows)["prediction"]
-    signature = infer_signature(_signable(spec, rows), answer.infer_objects().to_frame())
-    save_model(
-        model.pipeline,
-        str(directory),
-        serialization_format="skops",
-        skops_trusted_types=sorted(TRUSTED | set(_own_types(spec, model.pipeline))),
-        signature=signature,
-        pip_requirements=_requirements(),
-        metadata={"watchkeeper": {"features": list(model.feature_names), "notes": list(model.notes)}},
-    )
+    with tracking.silence():
+        from mlflow.models import infer_signature
+        from mlflow.sklearn import save_model
+
+        save_model(
+            model.pipeline,
+            str(directory),
+            serialization_format="skops",
+            skops_trusted_types=sorted(TRUSTED | set(_own_types(spec, model.pipeline))),
+            signature=infer_signature(_signable(spec, rows), answer.infer_objects().to_frame()),
+            pip_requirements=_requirements(),
+            metadata={"watchkeeper": {"features": list(model.feature_names), "notes": list(model.notes)}},
+        )
 
 
 def check_storable(spec: ModelSpec, model: FittedModel) -> None:
@@ -80,7 +84,11 @@ def check_storable(spec: ModelSpec, model: FittedModel) -> None:
         packed = skops.io.dumps(model.pipeline)
         asked = set(skops.io.get_untrusted_types(data=packed)) - TRUSTED
         strange = {name for name in asked if not _is_own(spec, name)}
-    except (TypeError, AttributeError, ValueError, RecursionError) as error:
+        if not strange:
+            skops.io.loads(
+                packed, trusted=sorted(asked)
+            )  # a lambda is packed without complaint and cannot be read back
+    except (TypeError, AttributeError, ValueError, ImportError, RecursionError) as error:
         strange, reason = {type(model.pipeline).__name__}, str(error)
     else:
         reason = ""

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -132,13 +133,23 @@ def _swapped(page_of: Callable[[MlflowClient, str | None], Any], token: str | No
 
 
 @contextmanager
+def silence() -> Iterator[None]:
+    """MLflow warns of its own type hints at import and of whole numbers in signatures: nothing a user can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def reachable(uri: str) -> Iterator[None]:
     """Turns what MLflow raises when its store fails into Unavailable; refusals that callers can act on pass through."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    with silence():
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        with silence():
+            yield
     except MlflowException as error:
         if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED"):
             raise Unavailable(
