@@ -19,8 +19,10 @@ from ml.spec import FeatureType, ModelSpec
 
 Floats = npt.NDArray[np.float64]
 
-_FACTORS = (10, 100, 1000, 1e4, 1e6, 2.54, 1.609344, 2.20462, 3.28084, 3.6, 7.50062, 12, 16, 18.0182, 24, 28.3495, 30.48,
-            38.67, 60, 88.42, 88.57, 365.25, 3600, 4.184, 6.89476, 1024)  # fmt: skip
+_FACTORS = (
+    10, 100, 1000, 1e4, 1e6, 38.67, 18.0182, 88.42, 2.54, 30.48, 2.20462, 28.3495, 1.609344, 3.28084, 3.6, 60, 3600, 12, 24,
+    7.50062, 6.89476, 4.184, 365.25,
+)  # fmt: skip
 _AFFINE = ((1.8, 32.0), (1.0, 273.15), (-1.0, 0.0), (-1.0, 1.0))
 MIN_ROWS = 20
 
@@ -51,9 +53,7 @@ def find_breaks(
         if feature.type is FeatureType.NUMERIC:
             ref, cur = _values(healthy[name]), _values(current[name])
             if len(cur) >= MIN_ROWS:
-                spikes = list(_spikes(scene, name))
-                candidates += spikes
-                candidates += _stale(scene, name) if not spikes else []
+                candidates += _stale(scene, name) or list(_spikes(scene, name))
                 if _suspicious(ref, cur):
                     drifting.append(name)
                     candidates += _units(scene, name)
@@ -264,7 +264,8 @@ def _spikes(scene: _Scene, name: str) -> Iterator[Break]:
         if len(rest) >= MIN_ROWS and distance(rest, base) > 0.12 + 1.63 * np.sqrt(1 / len(rest) + 1 / len(base)):
             continue
         kind = BreakKind.SENTINEL if outside or expected < 0.01 else BreakKind.DEFAULT_FILL
-        certain = expected < 0.02 and (outside or len(np.unique(ref)) >= 30) and excess > 0.05
+        many = len(np.unique(ref)) >= 30
+        certain = (expected < 0.02 and (outside or many)) or (many and excess > 0.25)
         yield scene.make(
             kind, (name,), now, None, certain, f"{name!r} is exactly {value:g} ({expected:.1%} expected)", float(z)
         )
@@ -307,7 +308,7 @@ def _units(scene: _Scene, name: str) -> list[Break]:
     options = repairs(name)
     ratio = np.stack([_ratio(density, plain, cur, r) for r in options])
     share, gain, mine = mixture(ratio)
-    order = np.argsort(-gain)[:3]
+    order = np.argsort(-(gain - 0.02 * np.arange(len(gain))))[:3]  # of two that fit alike, the more common unit
     for at in order:
         if gain[at] < 15 or share[at] * len(cur) < 8:
             continue
@@ -476,13 +477,15 @@ def _swapped(scene: _Scene, drifting: list[str]) -> list[Break]:
             if after > 0.12 + noise or after > 0.6 * before:
                 continue
             what = f"{a!r} and {b!r} look swapped"
+            clear = float(np.median(ratio[mine[0] > 0.5]))
+            sure = after < 0.5 * before and clear > (3 if mask[inside].mean() > 0.6 else 5)
             found.append(
                 scene.make(
                     BreakKind.SWAPPED,
                     (a, b),
                     mask,
                     Repair((a, b), swap=True),
-                    after < 0.5 * before,
+                    sure,
                     what,
                     float(gain[0]),
                 )

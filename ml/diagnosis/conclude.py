@@ -207,8 +207,6 @@ def _parameters(case: Case, kind: Act, intended: Act, signals: decide.Signals) -
                 ["label"],
                 moment_of(case.usable["timestamp"].iloc[case.fault.start]),
             )
-        elif signals.unlearnable:
-            what, names = "find out why labels no longer follow from the inputs", ["label"]
         return {"features": names, "repair": what, "onset": onset, "window_end": end, "notify": case.spec.owner_of_data}
     if kind is Act.ROLLBACK:
         to = case.trials[Act.ROLLBACK].parameters["to_version"]

@@ -36,7 +36,7 @@ class Signals:
     break_found: bool = False
     skewed: bool = False
     label_fault: bool = False
-    unlearnable: bool = False
+    ranking_lost: bool = False
     at_deployment: bool = False
     drifted: bool = False
     like_history: bool = False
@@ -66,7 +66,7 @@ def choose(s: Signals) -> Choice:
     best = max((g.mean for g in (s.fix, s.rollback, s.recalibrate, s.retrain) if g is not None), default=0.0)
 
     def eligible(gain: Gain | None, share: float) -> bool:
-        return gain is not None and gain.low > enough and gain.mean >= share * best
+        return gain is not None and gain.low > enough and (gain.mean >= share * best or best - gain.mean <= enough)
 
     if s.rows < 20:
         return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "there are fewer than 20 rows")
@@ -76,18 +76,24 @@ def choose(s: Signals) -> Choice:
             Act.FIX_DATA,
             "the served answers are not the model's answers to the logged inputs",
         )
-    if s.label_fault:
-        return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
     if s.break_certain and s.break_moves and not _outweighed(s):
         return Choice(
             Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "an input is certainly broken and predictions move with it"
         )
-    if s.break_found and harmed and eligible(s.fix, FIX_SHARE):
+    if s.label_fault:
+        return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
+    if s.break_found and eligible(s.fix, FIX_SHARE):
         return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "undoing the break brings the loss back")
+    if s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE):
+        return Choice(
+            Cause.BAD_DEPLOYMENT,
+            Act.ROLLBACK,
+            "the harm began with a deployment and the version before is better on the same rows",
+        )
     if s.labels_overdue and not harmed:
         return Choice(Cause.LABEL_DELAY, Act.WAIT_FOR_LABELS, "labels that should be here are not")
     if harmed:
-        return _of_harm(s, eligible(s.rollback, ROLLBACK_SHARE), eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
+        return _of_harm(s, eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
     if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > 0:
         return Choice(
             Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map from score to probability helps"
@@ -111,34 +117,19 @@ def _outweighed(s: Signals) -> bool:
     return s.at_deployment and other > 1.5 * max(s.fix.mean if s.fix else 0.0, s.tolerance)
 
 
-def _of_harm(s: Signals, can_roll_back: bool, can_recalibrate: bool, enough: float) -> Choice:
-    if can_roll_back and s.at_deployment:
-        return Choice(
-            Cause.BAD_DEPLOYMENT,
-            Act.ROLLBACK,
-            "the harm began with a deployment and the version before is better on the same rows",
-        )
-    if s.unlearnable:
-        return Choice(
-            Cause.LABEL_FAULT, Act.FIX_DATA, "labels have come loose from the inputs: no model can learn them"
-        )
-    if can_recalibrate:
-        return Choice(Cause.PRIOR_SHIFT, Act.RECALIBRATE, "recalibrating gains as much as anything else")
-    if s.retrain is not None and s.retrain.low > enough:
-        return Choice(
-            cause_of_change(s),
-            Act.RETRAIN,
-            "a model that has seen the recent rows is better on them, beyond what more data always gives",
-        )
+def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
+    can_retrain = s.retrain is not None and s.retrain.low > enough
+    if can_recalibrate and not (s.ranking_lost and can_retrain):
+        cause = cause_of_change(s) if s.ranking_lost else Cause.PRIOR_SHIFT
+        return Choice(cause, Act.RECALIBRATE, "recalibrating gains as much as anything else")
+    if can_retrain:
+        why = "a model that has seen the recent rows is better on them, beyond what more data always gives"
+        return Choice(cause_of_change(s), Act.RETRAIN, why)
     if s.retrain is not None and s.retrain.mean > enough:
-        return Choice(
-            Cause.INSUFFICIENT_DATA,
-            Act.WAIT_FOR_LABELS,
-            "the model is harmed, but the labels do not yet show what would help",
-        )
-    return Choice(
-        Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, "the cases became harder; no action on the model would help"
-    )
+        why = "the model is harmed, but the labels do not yet show what would help"
+        return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, why)
+    why = "the cases became harder; no action on the model would help"
+    return Choice(Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, why)
 
 
 def cause_of_change(s: Signals) -> Cause:

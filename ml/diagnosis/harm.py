@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.metrics import roc_auc
 from ml.monitors.performance import Z_POWER, default_tolerance, design_effect
 
 Floats = npt.NDArray[np.float64]
@@ -157,3 +158,12 @@ def calibration_gap(truth: Floats, score: Floats) -> tuple[float, float]:
     rest = truth - score
     n = max(len(rest), 1)
     return float(rest.mean()) if len(rest) else float("nan"), float(rest.std() / np.sqrt(n))
+
+
+def ranking_lost(truth0: Floats, score0: Floats, truth: Floats, score: Floats) -> bool:
+    """Whether the area under the ROC curve fell by more than 0.04 and sampling: no map of the score can bring that back."""
+    now = roc_auc(truth, score)
+    few = min(truth.sum(), len(truth) - truth.sum())
+    if not np.isfinite(now) or few < 10:
+        return False
+    return roc_auc(truth0, score0) - now > 0.04 + 1.64 * float(np.sqrt(max(now * (1 - now), 0.01) / (3 * few)))

@@ -58,7 +58,7 @@ class Case:
     slice: attribution.Slice | None = None
     trials: dict[Act, trial.Trial] = field(default_factory=dict)
     places: dict[Act, Any] = field(default_factory=dict)
-    unlearnable: bool = False
+    ranking_lost: bool = False
     cites: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, why: str) -> None:
@@ -295,7 +295,7 @@ def _judge(case: Case) -> None:
                 source="harm.assess",
             ),
         )
-    before, band0 = metric_interval(spec, base.tail(5000), draws=60, seed=case.seed)
+    before, _ = metric_interval(spec, base.tail(5000), draws=60, seed=case.seed)
     now, band = metric_interval(spec, usable.iloc[h.start :], draws=60, seed=case.seed)
     if np.isfinite(now):
         case.cite(
@@ -329,6 +329,9 @@ def _judge(case: Case) -> None:
                 unit="probability",
                 source="harm.calibration_gap",
             ),
+        )
+        case.ranking_lost = harm.ranking_lost(
+            positives(spec, base["label"]), p0, positives(spec, usable["label"])[h.start :], p[h.start :]
         )
     case.fault = labels.label_fault(spec, base, usable, case.base_loss, h.start)
     if case.fault:
@@ -532,8 +535,10 @@ def _signals(case: Case) -> decide.Signals:
         before, after = case.loss[:first], case.loss[first:]
         prior = float(before.mean()) if len(before) >= 30 else h.baseline
         if len(after) >= harm.MIN_LABELS:
-            se = float(after.std() / np.sqrt(len(after)))
-            at_deployment = float(after.mean()) - prior - 1.64 * se > h.tolerance / 2
+            step = float(after.mean()) - prior
+            paired = gain(Act.ROLLBACK)
+            at_deployment = step - 1.64 * float(after.std() / np.sqrt(len(after))) > h.tolerance / 2
+            at_deployment |= paired is not None and paired.low > h.tolerance / 2 and step > 0
     s = case.split
     used = [x for x in case.shifts if x.used]
     return decide.Signals(
@@ -551,7 +556,7 @@ def _signals(case: Case) -> decide.Signals:
         break_found=bool(case.moving),
         skewed=case.skew is not None,
         label_fault=case.fault is not None,
-        unlearnable=case.unlearnable,
+        ranking_lost=case.ranking_lost,
         at_deployment=at_deployment,
         drifted=bool(case.shifts),
         like_history=case.like_history,

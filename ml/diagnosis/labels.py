@@ -30,7 +30,7 @@ def label_fault(
         return None
     bound = float(base_loss.mean()) + 0.25 * float(base_loss.std())
     if spec.task is Task.REGRESSION:
-        return _shifted(spec, frame.iloc[start:], bound, start)
+        return _shifted(spec, baseline, frame.iloc[start:], bound, start)
     names, before = as_class(frame["label"]), as_class(baseline["label"])
     last = names[-1]
     run = len(names) - int(np.flatnonzero(names != last)[-1]) - 1 if (names != last).any() else len(names)
@@ -59,10 +59,12 @@ def label_fault(
                 loss,
                 "swap the two classes of the labels",
             )
-    return _shifted(spec, part, bound, start)
+    return _shifted(spec, baseline, part, bound, start)
 
 
-def _shifted(spec: ModelSpec, part: pd.DataFrame, bound: float, start: int) -> LabelFault | None:
+def _shifted(
+    spec: ModelSpec, baseline: pd.DataFrame, part: pd.DataFrame, bound: float, start: int
+) -> LabelFault | None:
     now = float(row_loss(spec, part).mean()) if len(part) >= 30 else 0.0
     if len(part) < 30 or now < bound:
         return None
@@ -78,6 +80,9 @@ def _shifted(spec: ModelSpec, part: pd.DataFrame, bound: float, start: int) -> L
                 f"join the labels {lag:+d} rows away",
             )
     if spec.task is Task.REGRESSION:
+        ratio = float(part["label"].abs().median()) / max(float(baseline["label"].abs().median()), 1e-12)
+        if 0.25 < ratio < 4:
+            return None
         for factor in (1000.0, 100.0, 10.0, 60.0, 1e-3, 1e-2, 0.1, 1 / 60):
             loss = float(row_loss(spec, part.assign(label=part["label"].astype(float) * factor)).mean())
             if loss < bound and loss < 0.7 * now:
