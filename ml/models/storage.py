@@ -82,8 +82,8 @@ def check_storable(spec: ModelSpec, model: FittedModel) -> None:
 
     try:
         packed = skops.io.dumps(model.pipeline)
-        asked = set(skops.io.get_untrusted_types(data=packed)) - TRUSTED
-        strange = {name for name in asked if not _is_own(spec, name)}
+        asked = set(skops.io.get_untrusted_types(data=packed))
+        strange = {name for name in asked - TRUSTED if not _is_own(spec, name)}
         if not strange:
             skops.io.loads(
                 packed, trusted=sorted(asked)

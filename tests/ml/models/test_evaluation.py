@@ -53,7 +53,8 @@ def test_a_clearly_better_challenger_is_accepted_and_the_reverse_rejected(spec, 
     assert worse.verdict is Verdict.REJECT
     assert better.gain == pytest.approx(-(worse.gain or 0))
     assert better.interval is not None
-    assert better.champion is not None and better.champion.interval is not None
+    assert better.champion is not None
+    assert better.champion.interval is not None
     assert 0 < better.interval.low < (better.gain or 0) < better.interval.high
     assert better.champion.interval.low < better.champion.metric < better.champion.interval.high
 
@@ -76,7 +77,8 @@ def test_a_gain_below_the_margin_is_not_enough(spec, rows):
 def test_a_challenger_that_ruins_one_segment_is_rejected_by_its_name(spec, rows):
     tilted = rows.assign(tilted=np.where(rows["plan"] == "max", 9.0, 0.0))
     result = compare(spec, Scripted("1", "large"), Scripted("2", "tilted"), tilted)
-    assert result.gain is not None and result.gain > 0
+    assert result.gain is not None
+    assert result.gain > 0
     assert result.verdict is Verdict.REJECT
     assert "plan=max" in result.reason
 

@@ -12,7 +12,7 @@ from ml.models.recipes import fit, recalibrate
 def test_the_features_that_make_the_label_lead(trainer, task, make_spec, make_rows):
     spec, rows = make_spec(task, f"trainer: {trainer}"), make_rows(task=task)
     shares = importance(spec, fit(spec, rows), rows)
-    assert list(shares)[0] == "amount"
+    assert next(iter(shares)) == "amount"
     assert set(list(shares)[:2]) <= {"amount", "plan", "joined"}
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) == set(spec.features)

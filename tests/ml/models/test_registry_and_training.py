@@ -6,6 +6,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from ml.models.recipes import fit
 from ml.models.registry import Registry, load_directory
 from ml.models.training import register_external, train
 
-FIXED = {"data_version": "7", "code_version": "abc"}
+FIXED: dict[str, Any] = {"data_version": "7", "code_version": "abc"}
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_a_type_that_is_not_on_the_list_is_refused_by_name(make_spec, tmp_path):
     skops.io.dump(Stranger(), tmp_path / "model" / "model.skops")
     flavor = "{pickled_model: model.skops, serialization_format: skops}"
     (tmp_path / "model" / "MLmodel").write_text(f"flavors: {{sklearn: {flavor}}}\n")
-    with pytest.raises(InvalidInput, match="Stranger'.* is not among the types that may be loaded"):
+    with pytest.raises(InvalidInput, match=r"Stranger'.* is not among the types that may be loaded"):
         load_directory(tmp_path / "model", make_spec())
 
 
