@@ -1,4 +1,4 @@
-"""The only reader of the environment: settings from `WATCHKEEPER_*` variables, else `watchkeeper.yaml`, else a default."""
+"""The only reader of the environment: settings from `WATCHKEEPER_*`, else from `watchkeeper.yaml`, else a default."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class Settings:
 KNOWN = ("home", "database_url", "mlflow_uri", "log_uri", "bind", "public_url")
 
 
+def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The workspace that WATCHKEEPER_HOME names, if it names one."""
+    name = (os.environ if environ is None else environ).get(PREFIX + "HOME")
+    return Path(name) if name else None
+
+
 def find_home(start: Path) -> Path | None:
     """The nearest folder from `start` upwards that holds a `watchkeeper.yaml`."""
     return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
@@ -49,8 +55,7 @@ def load_settings(
     Raises: InvalidInput when there is no workspace, or `watchkeeper.yaml` has an unknown key.
     """
     environ = os.environ if environ is None else environ
-    given = home or (Path(environ[PREFIX + "HOME"]) if environ.get(PREFIX + "HOME") else None)
-    folder = given or find_home(cwd or Path.cwd())
+    folder = home or named_home(environ) or find_home(cwd or Path.cwd())
     if folder is None:
         raise InvalidInput(
             "There is no workspace here (no watchkeeper.yaml in this folder or above it); "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import sys
@@ -38,10 +37,9 @@ def command(*, headless: bool, port: int, home: Path | None, as_json: bool) -> N
 
 
 def _folder(home: Path | None) -> Path:
-    given = home or (
-        Path(os.environ["WATCHKEEPER_HOME"]) if os.environ.get("WATCHKEEPER_HOME") else Path(".watchkeeper/demo")
-    )
-    return given.expanduser().resolve()
+    from agent.settings import named_home
+
+    return (home or named_home() or Path(".watchkeeper/demo")).expanduser().resolve()
 
 
 def prepare(folder: Path) -> Services:
@@ -58,7 +56,7 @@ def prepare(folder: Path) -> Services:
     init_workspace(folder, person=APPROVER)
     (folder / MARK).touch()
     (folder / "models" / "example.yaml").unlink()
-    return build(load_settings({k: v for k, v in os.environ.items() if k != "WATCHKEEPER_HOME"}, home=folder))
+    return build(load_settings(home=folder))
 
 
 def play_all(services: Services, say: Any) -> list[dict[str, Any]]:

@@ -57,6 +57,7 @@ def commands() -> list[str]:
     return [line for line in re.findall(r"^\$ (.+)$", HOW_TO, re.MULTILINE) if " ID" not in line]
 
 
+@pytest.mark.timeout(300)  # a dozen processes, each importing its libraries anew
 def test_every_command_of_the_how_to_works_in_its_order(workspace):
     folder, outputs = workspace, []
     environment = {name: value for name, value in os.environ.items() if name != "WATCHKEEPER_HOME"}
