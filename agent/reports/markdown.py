@@ -1,4 +1,4 @@
-"""Facts as Markdown, for a chat, a ticket or a repository. Text from outside is escaped: it forms no link or heading."""
+"""Facts as Markdown, for a chat, a ticket or a repository; text from outside can form no link, heading or mention."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from agent.reports.html import plain, point
 from agent.reports.shape import Chart, DiagnosisFacts, IncidentFacts, PeriodFacts, ProposalFacts, Watched
 from agent.reports.timeline import noun
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@:])")
-_LEADING = re.compile(r"^(\s*)([-+>=]|\d+[.)])")
-_PLAIN_COLON = re.compile(r"\\:(?=\s|$|\d)")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+_LEADING = re.compile(r"^(\s*\d*)([-+=#.)])(?=\s|[-=#]|$)")
+_MENTION = re.compile(r"(?<!\w)@(?=\w)")
 TABLE_POINTS = 12
 
 
 def escape(text: object, longest: int = 2000) -> str:
     """Text that Markdown shows as it is: no markup, no link, no mention, no HTML, one line.
 
-    >>> escape("<b>[x](http://y)</b> *now*: 5")
-    '\\\\<b\\\\>\\\\[x\\\\]\\\\(http\\\\://y\\\\)\\\\</b\\\\> \\\\*now\\\\*: 5'
+    >>> print(escape("<b>[x](http://y)</b> *now*: 5 @all"), escape("1. x"), escape("1.5"))
+    \\<b\\>\\[x\\](http\\://y)\\</b\\> \\*now\\*: 5 ＠all 1\\. x 1.5
     """
-    flat = _PLAIN_COLON.sub(":", _SPECIAL.sub(r"\\\1", visible(text, longest)))
+    flat = _SPECIAL.sub(r"\\\1", _MENTION.sub("＠", visible(text, longest)))
     return _LEADING.sub(r"\1\\\2", flat)
 
 
@@ -50,7 +50,7 @@ def _incident(facts: IncidentFacts) -> list[str]:
     if not facts.proposals:
         why = f": {escape(facts.diagnosis.why)}" if facts.diagnosis and facts.diagnosis.why else "."
         out += [f"No action was proposed{why}", ""]
-    told = ([moment(h.at), h.text + _again(h.times, moment(h.until)), h.actor] for h in facts.timeline)
+    told = ([moment(h.at), h.text + _again(h.times, moment(h.until)), h.actor] for h in facts.timeline if not h.minor)
     return [*out, "## Timeline", "", *_table(["when", "what", "who"], told)]
 
 

@@ -12,7 +12,7 @@ from agent.domain.incident import IncidentState
 from agent.domain.proposal import ProposalState
 from agent.domain.wording import in_order_to, percent, visible
 from agent.reports import series
-from agent.reports.shape import Counts, Happened, ModelFacts, PeriodFacts, Waiting, Watched
+from agent.reports.shape import Counts, Happened, ModelFacts, PeriodFacts, Point, Waiting, Watched
 from agent.reports.summary import period_summary
 from agent.reports.timeline import noun
 from agent.store import queries
@@ -76,11 +76,18 @@ def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) 
         latest=known[-1] if known else None,
         first=known[0] if known else None,
         firing=_firing(session, spec.name, end),
-        state=open_now[-1].state if open_now else ("not looked at" if not looks else "ok" if known else "no data"),
+        state=open_now[-1].state if open_now else _state(looks, points),
         incidents=incidents,
         deployments=went_live,
         chart=series.chart(spec, points, moments),
     )
+
+
+def _state(looks: int, points: Sequence[Point]) -> str:
+    """How a model without an open incident stands: by its latest value, never `ok` without one."""
+    if not looks:
+        return "not looked at"
+    return points[-1].status.replace("_", " ") if points else "no data"
 
 
 def _firing(session: Session, model: str, end: datetime) -> int:

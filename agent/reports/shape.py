@@ -216,7 +216,10 @@ class AlertFacts(_Part):
 
 
 class Happening(_Part):
-    """One line of the timeline: an event of the audit, or several alike in a row (`times`)."""
+    """One line of the timeline: an event of the audit, or several alike in a row (`times`).
+
+    `minor`: bookkeeping that another line tells already; pages leave it out.
+    """
 
     seq: int
     at: datetime
@@ -224,6 +227,7 @@ class Happening(_Part):
     event: str
     subject: str
     text: str
+    minor: bool = False
     times: int = 1
     until: datetime | None = None
 

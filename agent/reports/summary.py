@@ -25,7 +25,7 @@ def _noticed(facts: IncidentFacts) -> str:
         if worse == (effect.better == "lower") and effect.during.value != effect.before.value:
             verb = "rose" if worse else "fell"
             before, during = shown(effect.before.value), shown(effect.during.value)
-            text += f"; {effect.name} ({effect.better} is better) {verb} from {before} to {during}"
+            text += f"; {effect.name} ({effect.better} is better) {verb} from {before} to {during} at worst"
     elif effect is None:
         text += "; there are no labelled rows to say how much worse the model became"
     return text + "."

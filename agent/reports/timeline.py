@@ -12,6 +12,10 @@ from agent.domain.wording import DONE, in_order_to, visible
 from agent.reports.shape import Happening
 from agent.store.tables import AuditEvent
 
+ECHOES = frozenset(
+    {"incident waiting", "incident acting", "incident verifying", "proposal rejected", "proposal verifying"}
+)
+
 
 def timeline(session: Session, subjects: Sequence[str]) -> list[Happening]:
     """The events of these records in the order they were written; what is said again is counted, not repeated."""
@@ -19,7 +23,13 @@ def timeline(session: Session, subjects: Sequence[str]) -> list[Happening]:
     events = session.scalars(select(AuditEvent).where(AuditEvent.subject.in_(subjects)).order_by(AuditEvent.seq))
     for event in events:
         line = Happening(
-            seq=event.seq, at=event.at, actor=event.actor, event=event.event, subject=event.subject, text=_told(event)
+            seq=event.seq,
+            at=event.at,
+            actor=event.actor,
+            event=event.event,
+            subject=event.subject,
+            text=_told(event),
+            minor=event.event in ECHOES,
         )
         same = next((i for i in range(len(lines) - 1, max(len(lines) - 3, -1), -1) if _alike(lines[i], line)), None)
         if same is None:
