@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,11 +56,12 @@ def make_rows() -> Callable[..., pd.DataFrame]:
             }
         )
         signal = (frame["amount"] - 100) / 20 + 1.5 * (frame["plan"] == "max") + rng.normal(0, 0.5, n)
-        frame["label"] = {
+        labels: dict[str, Any] = {
             "binary": (signal > 0.5).astype(int),
             "multiclass": np.where(signal > 1, "leaves", np.where(signal < 0, "stays", "unsure")),
             "regression": 10 * signal + 50,
-        }[task]
+        }
+        frame["label"] = labels[task]
         frame.loc[1, "amount"] = np.inf
         frame.loc[2, ["amount", "plan", "note", "joined"]] = None
         return frame
