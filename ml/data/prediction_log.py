@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ml.data.delta import Table, files_between, is_local, unavailable, view
+from ml.data.known_ids import KnownIds
 from ml.data.log_frame import arrow_schema, conform
 from ml.data.tables import TIME, normalize
 from ml.errors import InvalidInput, Unavailable
@@ -82,6 +83,7 @@ class PredictionLog:
     def __init__(self, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
         self.uri = str(uri).rstrip("/")
         self._options = dict(storage_options) if storage_options else None
+        self._ids = KnownIds()
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class PredictionLog:
         given = len(rows)
 
         def new_rows(table: DeltaTable) -> pa.Table | None:
-            known = self._known_ids(table, rows["prediction_id"])
+            known = self._ids.among(table, rows["prediction_id"])
             new = rows[~rows["prediction_id"].isin(known)] if known else rows
             return pa.Table.from_pandas(new, schema=schema, preserve_index=False)
 
@@ -148,7 +150,7 @@ class PredictionLog:
         version, wrote = self._table(spec.name, "labels").append(schema, batch_id, written)
         appended = written.rows if wrote else 0
         predictions = self._table(spec.name, "predictions").open()
-        known = self._known_ids(predictions, rows["prediction_id"]) if predictions is not None else set()
+        known = self._ids.among(predictions, rows["prediction_id"]) if predictions is not None else set()
         unknown = rows[~rows["prediction_id"].isin(known)]
         return Appended(
             rows=appended,
@@ -272,15 +274,6 @@ class PredictionLog:
                     f"The prediction log has no place: {folder.absolute().parent} does not exist; "
                     f"create it, mount it, or point LOG_URI elsewhere."
                 )
-
-    def _known_ids(self, table: DeltaTable, ids: pd.Series) -> set[str]:
-        """Which of the ids stand in the table."""
-        connection = _connect()
-        if not view(connection, "known", table):
-            return set()
-        connection.register("given", pd.DataFrame({"prediction_id": ids}))
-        found = connection.sql("SELECT DISTINCT prediction_id FROM known SEMI JOIN given USING (prediction_id)")
-        return {row[0] for row in found.fetchall()}
 
     def _said_before(self, table: DeltaTable, rows: pd.DataFrame) -> pd.Series:
         """Which labels say what the label in force at their time says already."""

@@ -258,3 +258,12 @@ def test_two_processes_append_at_once_and_nothing_is_lost_or_doubled(tmp_path: P
     frame = PredictionLog(tmp_path / "log").read(SPEC, None)
     assert frame["prediction_id"].is_unique
     assert len(frame) == sum(landed) == 8 * 6, "each round shares two of its four rows with the other process"
+
+
+def test_ids_are_known_after_other_writers_and_after_compaction(log: PredictionLog) -> None:
+    log.append_predictions(SPEC, rows(3), batch_id="a")
+    PredictionLog(log.uri).append_predictions(SPEC, rows(3, first=3), batch_id="b")
+    assert log.append_predictions(SPEC, rows(8), batch_id="c").rows == 2
+    log.compact("loans")
+    assert log.append_predictions(SPEC, rows(9), batch_id="d").rows == 1
+    assert log.count(SPEC) == (9, 0)
