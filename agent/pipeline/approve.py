@@ -107,6 +107,9 @@ def _expire_one(session: Session, proposal: Proposal, now: datetime) -> None:
 
 def _pending(services: Services, session: Session, proposal_id: str, person: str, digest: str | None) -> Proposal:
     proposal = queries.by_id(session, Proposal, proposal_id)
+    session.refresh(
+        proposal, with_for_update=True
+    )  # whoever clicks at the same moment waits, and then sees this decision
     answer = policies.may_decide(services.policy(), request_of(proposal), person)
     if not answer.allowed:
         raise NotAllowed(answer.reason)

@@ -115,11 +115,21 @@ class Bench:
 
             row = None
             if incident:
-                row = Incident(model="churn", state="diagnosed", severity="critical", title="test", opened_at=self.clock())
+                row = Incident(
+                    model="churn", state="diagnosed", severity="critical", title="test", opened_at=self.clock()
+                )
                 session.add(row)
                 session.flush()
             filed = file_proposal(
-                self.services, session, self.spec, action, None, row, at=self.clock(), requested_by=requested_by, why="because"
+                self.services,
+                session,
+                self.spec,
+                action,
+                None,
+                row,
+                at=self.clock(),
+                requested_by=requested_by,
+                why="because",
             )
             return filed.id
 
@@ -135,7 +145,9 @@ class Bench:
 
         with self.services.store.read() as session:
             assert audit.verify(session)[1] is None
-            return list(session.scalars(select(AuditEvent.event).where(AuditEvent.subject == subject).order_by(AuditEvent.seq)))
+            return list(
+                session.scalars(select(AuditEvent.event).where(AuditEvent.subject == subject).order_by(AuditEvent.seq))
+            )
 
     def rollback(self, expected: str = "2", to: str = "1") -> Action:
         return actions.Rollback(model="churn", expected_version=expected, to_version=to)
@@ -170,5 +182,3 @@ def bench(database_url: str, tmp_path: Path, registry_template: Path, clock: Cal
     made.append(Bench(services, spec, clock))
     yield made[0]
     store.close()
-
-

@@ -35,7 +35,9 @@ def test_the_rule_of_the_family_decides(measurement, before, outcome):
 
 
 def test_two_alerts_are_the_same_whatever_their_value_and_time():
-    later = Measurement("drift.psi", Window(WINDOW.end, datetime(2026, 1, 3, tzinfo=UTC)), 9.0, 7, Status.BREACH, feature="x")
+    later = Measurement(
+        "drift.psi", Window(WINDOW.end, datetime(2026, 1, 3, tzinfo=UTC)), 9.0, 7, Status.BREACH, feature="x"
+    )
     assert fingerprint("m", measured()) == fingerprint("m", later) != fingerprint("other", later)
 
 

@@ -58,7 +58,11 @@ def test_a_missing_file_allows_nobody(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("people: {ann: {role: approver}}", "people.ann.role"), ("risk: {grave: {}}", "risk.grave"), ("people: [", "YAML")],
+    [
+        ("people: {ann: {role: approver}}", "people.ann.role"),
+        ("risk: {grave: {}}", "risk.grave"),
+        ("people: [", "YAML"),
+    ],
 )
 def test_a_wrong_file_is_named_with_its_key(tmp_path, text, says):
     path = tmp_path / "approvals.yaml"

@@ -24,6 +24,8 @@ def test_every_state_is_reached_and_only_ends_have_no_way_out(table, start, ends
 
 def test_an_event_that_does_not_apply_names_the_thing_its_state_and_what_does():
     with pytest.raises(IllegalTransition, match=r"Proposal p-1 is rejected, so it cannot be approved; it is final\."):
-        next_state(proposal.TRANSITIONS, proposal.ProposalState.REJECTED, proposal.ProposalEvent.APPROVE, "Proposal p-1")
+        next_state(
+            proposal.TRANSITIONS, proposal.ProposalState.REJECTED, proposal.ProposalEvent.APPROVE, "Proposal p-1"
+        )
     with pytest.raises(IllegalTransition, match="what applies now: be approved, be rejected"):
         next_state(proposal.TRANSITIONS, proposal.ProposalState.PENDING, proposal.ProposalEvent.FINISH, "Proposal p-1")

@@ -61,7 +61,9 @@ def test_two_events_that_changed_places_are_found(store):
     write(store, 4)
     with store.write() as session:
         for before, after in ((2, 20), (3, 2), (20, 3)):
-            session.execute(text("UPDATE audit SET seq = :after WHERE seq = :before"), {"before": before, "after": after})
+            session.execute(
+                text("UPDATE audit SET seq = :after WHERE seq = :before"), {"before": before, "after": after}
+            )
     with store.read() as session:
         fault = audit.verify(session)[1]
     assert fault is not None
