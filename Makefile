@@ -89,7 +89,7 @@ $(BIN)/python:
 		if $$candidate -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "Watchkeeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1);" \
+		echo "Watchkeeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing);" \
 			"install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 2; \
 	fi; \
 	if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
