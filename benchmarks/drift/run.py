@@ -98,7 +98,7 @@ def false_alarms(quick: bool, beside_evidently: bool) -> list[dict[str, Any]]:
     for size in SIZES[:3] if quick else SIZES:
         for n, m in ((size, size), (5_000, size), (size, 5_000)) if size != 5_000 else ((size, size),):
             for levels in LEVELS:
-                draws = 200 if quick else 1_000 if max(n, m) <= 5_000 else 300
+                draws = 200 if quick else 2_000 if max(n, m) <= 5_000 else 500
                 ours, usual, tested = rates(n, m, levels, draws, seed=7)
                 cell: dict[str, Any] = {"n": n, "m": m, "levels": levels, "ours": ours, "usual": usual, "draws": tested}
                 if beside_evidently and max(n, m) <= 5_000:

@@ -60,6 +60,7 @@ def normalize(
     if len(frame) == 0:
         raise DataError(f"{source}: there are no rows; give at least one row below the header.")
     frame = frame.reset_index(drop=True)
+    _refuse_nesting(frame, source)
     if role == "labels":
         return _labels(frame, spec, source)
     strict = role in ("predictions", "training")
@@ -142,6 +143,24 @@ def _labels(frame: pd.DataFrame, spec: ModelSpec, source: str) -> pd.DataFrame:
     keys = ["prediction_id", "label_timestamp"] if dated else ["prediction_id"]
     _refuse_repeats(out, keys, source, "with one label each, or with the 'label_timestamp' of each correction")
     return out
+
+
+def _refuse_nesting(frame: pd.DataFrame, source: str) -> None:
+    """One value in each cell, one column of each name: what the rest of this page relies on."""
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"{source}: column {twice!r} stands twice; keep one.")
+    for column in frame.select_dtypes(object).columns:
+        if pd.api.types.infer_dtype(frame[column], skipna=True).startswith("mixed"):
+            nested = (
+                frame[column].map(lambda value: isinstance(value, (list, dict, set, tuple, np.ndarray))).to_numpy(bool)
+            )
+            if nested.any():
+                row = int(np.flatnonzero(nested)[0])
+                raise DataError(
+                    f"{source}: column {column!r}, row {row + 1}: holds {frame[column].iloc[row]!r}, and a cell holds "
+                    f"one value; flatten it into columns of their own."
+                )
 
 
 def _first(frame: pd.DataFrame, *names: str) -> str | None:

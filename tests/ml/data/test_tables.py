@@ -169,3 +169,33 @@ def test_rows_to_train_on_need_a_label_and_no_times(tmp_path: Path) -> None:
         read_table(written(tmp_path, header.replace(",defaulted", "") + row[:-3] + "\n"), SPEC, role="training")
     with pytest.raises(DataError, match="column 'defaulted' is empty in every row"):
         read_table(written(tmp_path, header + row.replace(",0\n", ",\n")), SPEC, role="training")
+
+
+def test_a_cell_holds_one_value_and_a_name_one_column() -> None:
+    spec = parse_spec(
+        "name: demand\ntask: regression\nfeatures:\n  hour: {type: numeric}\n  zone: {type: categorical}\n"
+    )
+    row = {"timestamp": "2026-01-01", "hour": 1, "zone": "a", "prediction": 2.5}
+    with pytest.raises(DataError, match=r"column 'zone', row 2: holds \['a'\], and a cell holds one value"):
+        normalize(pd.DataFrame([row, row | {"zone": ["a"]}]), spec)
+    with pytest.raises(DataError, match="column 'hour' stands twice"):
+        normalize(pd.DataFrame([[*row.values(), 1]], columns=[*row, "hour"]), spec)
+
+
+def test_times_of_every_make_become_utc() -> None:
+    spec = parse_spec("name: demand\ntask: regression\nfeatures:\n  hour: {type: numeric}\n")
+    noon = pd.Timestamp("2026-01-01T12:00", tz="UTC")
+    makes = [
+        noon,
+        noon.tz_convert("Asia/Kolkata"),
+        noon.tz_localize(None),
+        noon.to_pydatetime(),
+        "2026-01-01T13:00+01:00",
+    ]
+    made = pd.DataFrame({"timestamp": pd.Series(makes, dtype=object), "hour": 1, "prediction": 0})
+    assert normalize(made, spec)["timestamp"].tolist() == [noon] * 5
+    days = pd.DataFrame({"timestamp": pd.Series([noon.date()], dtype=object), "hour": 1, "prediction": 0})
+    assert normalize(days, spec)["timestamp"].tolist() == [noon.normalize()]
+    for wrong in (1767268800, "01/02/2026", "2026-13-01"):
+        with pytest.raises(DataError, match="is not a time in ISO 8601"):
+            normalize(made.head(1).assign(timestamp=wrong), spec)
