@@ -18,9 +18,12 @@ from agent.domain.errors import InvalidInput, NotAllowed, WatchkeeperError
 
 MOST_BYTES = 16 * 1024 * 1024
 SAFE = ("GET", "HEAD", "OPTIONS")
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 HEADERS: Mapping[str, str] = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -96,7 +99,7 @@ class Guard:
 
 
 def require_ours(scope: Scope) -> None:
-    """Raises: NotAllowed unless the request asks for this machine by a loopback name, and writes come from our pages."""
+    """Raises: NotAllowed unless this machine is asked for by a loopback name, and writes come from our own pages."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if not is_loopback(_hostname(host)):

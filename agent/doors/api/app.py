@@ -14,13 +14,25 @@ from starlette.types import ASGIApp, Scope
 
 from agent.domain.errors import WatchkeeperError
 from agent.doors import guard
-from agent.doors.api import audit, freeze, health, incidents, measurements, models, predictions, problems, proposals
+from agent.doors.api import (
+    ask,
+    audit,
+    freeze,
+    health,
+    incidents,
+    measurements,
+    models,
+    predictions,
+    problems,
+    proposals,
+    reports,
+)
 from agent.doors.console import pages
 from agent.pipeline.services import Services
 
 PREFIX = "/api/v1"
-DESCRIPTION = """An on-call engineer for machine-learning models: predictions and labels in; alerts, incidents, diagnoses,
-proposals, decisions, executions and reports out.
+DESCRIPTION = """An on-call engineer for machine-learning models: predictions and labels in; alerts, incidents,
+diagnoses, proposals, decisions, executions and reports out.
 
 Errors are problem documents (RFC 9457). Lists are paged: give `next` back as `cursor`. A POST with an `Idempotency-Key`
 may be sent again. Times are UTC."""
@@ -38,7 +50,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (models, predictions, measurements, incidents, proposals, audit, freeze):
+    for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask):
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(health.router)
     pages.mount(app)

@@ -26,7 +26,7 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page(
-    session: Session, query: Select[tuple[Any]], keys: Keys, cursor: str | None, limit: int
+    session: Session, query: Select[Any], keys: Keys, cursor: str | None, limit: int
 ) -> tuple[list[Any], str | None]:
     """The rows after `cursor`, ordered by `keys` descending (the last one unique), and the next cursor."""
     if cursor is not None:

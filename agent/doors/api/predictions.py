@@ -21,7 +21,8 @@ MOST_ROWS = 10_000
 
 
 class PredictionRows(BaseModel):
-    """Rows with the spec's features, `timestamp` and `prediction`; `prediction_id`, `score`, `model_version`, `label` if known."""
+    """Rows with the spec's features, `timestamp` and `prediction`; beside them, where there are, `prediction_id`,
+    `score`, `model_version` and `label`."""
 
     rows: list[Row] = Field(
         min_length=1,
@@ -41,7 +42,7 @@ class PredictionRows(BaseModel):
 
 
 class LabelRows(BaseModel):
-    """Rows with `prediction_id`, `label` (or the spec's target), and `label_timestamp` when it was not known just now."""
+    """Rows with `prediction_id`, `label` (or the spec's target), and `label_timestamp` where it was known earlier."""
 
     rows: list[Row] = Field(min_length=1, max_length=MOST_ROWS, examples=[[{"prediction_id": "b1f0…", "label": 120}]])
 

@@ -1,13 +1,13 @@
-"""The approval card. What will be done is written here, by code, from the very bytes that will run."""
+"""The approval card. What will be done is written by code, from the very bytes that will run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from agent.domain import policy as policies
 from agent.domain.policy import Policy
+from agent.domain.wording import in_order_to
 from agent.doors.console.trials import TrialView, read_trial
 from agent.pipeline.approve import request_of
 from agent.store.tables import Approval, Diagnosis, Proposal
@@ -43,7 +43,7 @@ def make_card(policy: Policy, proposal: Proposal, diagnosis: Diagnosis | None, a
     document = diagnosis.document if diagnosis else {}
     return Card(
         proposal=proposal,
-        does=say(action),
+        does=in_order_to(proposal.action),
         version=versions(action),
         parameters=[
             (key.replace("_", " "), _written(value))
@@ -69,35 +69,6 @@ def supporting(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [facts[number] for number in dict.fromkeys(causes[0].get("supports", [])) if number in facts]
 
 
-def say(action: Action) -> str:
-    """One sentence: what will happen when this is approved."""
-    if isinstance(action, actions.Retrain):
-        beaten = (
-            f"if it beats version {action.expected_version} on later rows"
-            if action.expected_version
-            else "as the first one"
-        )
-        return f"Train a new version of {action.model} on rows from {_day(action.window_start)} to {_day(action.window_end)}, and let it answer {beaten}."
-    if isinstance(action, actions.Rollback):
-        return f"Let version {action.to_version} of {action.model} answer again, in place of version {action.expected_version}."
-    if isinstance(action, actions.Promote):
-        return f"Let version {action.to_version} of {action.model} answer, in place of version {action.expected_version or 'none'}."
-    if isinstance(action, actions.Recalibrate):
-        return (
-            f"Keep version {action.expected_version} of {action.model}, and refit the map from its score to a probability "
-            f"on labels from {_day(action.window_start)} to {_day(action.window_end)}."
-        )
-    if isinstance(action, actions.RefreshReference):
-        return f"Compare {action.model} with {_day(action.window_start)} to {_day(action.window_end)} from now on. No model changes."
-    if isinstance(action, actions.FixData):
-        told = f"Tell {action.notify}" if action.notify else "Tell the data's owner"
-        return (
-            f"{told} that {', '.join(action.features)} arrives broken since {action.onset:%-d %b %Y, %H:%M} UTC, "
-            f"and train on no row from then to {action.window_end:%-d %b %Y, %H:%M} UTC. No model changes."
-        )
-    return "Nothing: this is only recorded."
-
-
 def versions(action: Action) -> str:
     """Which version gives way to which, in short."""
     if isinstance(action, (actions.Rollback, actions.Promote)):
@@ -105,10 +76,6 @@ def versions(action: Action) -> str:
     if isinstance(action, (actions.Retrain, actions.Recalibrate)):
         return f"{action.expected_version or 'none'} → new"
     return "unchanged"
-
-
-def _day(moment: datetime) -> str:
-    return f"{moment:%-d %b %Y}"
 
 
 def _written(value: Any) -> str:

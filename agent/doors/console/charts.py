@@ -123,4 +123,4 @@ def whisker(value: float, low: float, high: float, scale: float) -> Markup:
 def _tag(name: str, kind: str, title: str = "", **attributes: Any) -> Markup:
     given = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in attributes.items())
     inside = Markup("<title>{}</title>").format(title) if title else Markup("")
-    return Markup('<{0} class="{1}"{2}>{3}</{0}>').format(Markup(name), kind, given, inside)
+    return Markup('<{0} class="{1}"{2}>{3}</{0}>').format(name, kind, given, inside)

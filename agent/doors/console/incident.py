@@ -1,21 +1,21 @@
-"""One incident: its steps, causes with evidence, what was ruled out or not looked at, trials, decision, effect, timeline."""
+"""One incident: steps, causes with evidence, what was ruled out or not looked at, trials, decision, effect, audit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from agent.doors.api.incidents import timeline_of
 from agent.doors.console.card import Card, make_card
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
 from agent.doors.console.trials import TrialView, read_trials
 from agent.pipeline.services import Services
+from agent.reports.shape import Happening
+from agent.reports.timeline import timeline
 from agent.store import queries
-from agent.store.tables import AuditEvent, Diagnosis, Incident, Verification
+from agent.store.tables import Diagnosis, Incident, Verification
 from ml.diagnosis.causes import MEANING, Cause
 
 
@@ -34,17 +34,6 @@ class CauseView:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the timeline."""
-
-    at: datetime
-    actor: str
-    event: str
-    subject: str
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
 class IncidentPage:
     story: Story
     steps: list[Step]
@@ -54,7 +43,7 @@ class IncidentPage:
     scale: float
     cards: list[Card]
     effect: Verification | None
-    timeline: list[Entry]
+    timeline: list[Happening]
     unfinished: bool
 
 
@@ -79,7 +68,7 @@ def read_incident(services: Services, session: Session, wanted: str) -> Incident
         scale=scale,
         cards=cards,
         effect=effect,
-        timeline=[_entry(event) for event in timeline_of(session, incident, story.proposals)],
+        timeline=timeline(session, [incident.id, *(proposal.id for proposal in story.proposals)]),
         unfinished=incident.state != "resolved",
     )
 
@@ -101,8 +90,3 @@ def _cause(cause: dict[str, Any], document: dict[str, Any]) -> CauseView:
         supports=cited("supports"),
         contradicts=cited("contradicts"),
     )
-
-
-def _entry(event: AuditEvent) -> Entry:
-    said = event.data.get("reason") or event.data.get("detail") or event.data.get("statement") or ""
-    return Entry(event.at, event.actor, event.event, event.subject, str(said))

@@ -11,14 +11,17 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from agent.domain import wording
 from agent.domain.errors import InvalidInput
 from agent.doors.api.inputs import RecordId, ServicesDep
 from agent.doors.api.problems import Problem
+from agent.doors.api.reports import find_report
 from agent.doors.clean import clean_text
 from agent.doors.console import words
 from agent.doors.console.incident import read_incident
 from agent.doors.console.loop import read_bar, read_loop
 from agent.doors.decide import approve_as, reject_as
+from agent.doors.guard import CONTENT_POLICY
 from agent.pipeline.freeze import freeze, unfreeze
 from agent.store import queries
 from agent.store.tables import Proposal
@@ -45,12 +48,21 @@ def _environment() -> Environment:
     env.filters.update(
         moment=words.moment,
         number=words.number,
-        length=words.length,
-        plain=words.plain,
-        percent=words.percent,
         metric=words.metric_name,
+        length=wording.length,
+        words=wording.words,
+        names=wording.names,
+        percent=wording.percent,
+        visible=wording.visible,
+        sentence=_sentence,
     )
     return env
+
+
+def _sentence(text: object) -> str:
+    """Free text as a sentence: a capital at the start, a full stop at the end, nothing hidden."""
+    said = wording.visible(text).strip()
+    return said[:1].upper() + said[1:] + ("" if not said or said.endswith((".", "!", "?", ")")) else ".")
 
 
 TEMPLATES = _environment()
@@ -87,7 +99,15 @@ def show_loop(services: ServicesDep) -> Response:
 @router.get("/incidents/{id}")
 def show_incident(services: ServicesDep, id: RecordId) -> Response:
     with services.store.read() as session:
-        return _page("incident.html", bar=read_bar(services, session), page=read_incident(services, session, id))
+        return _page("incident.html", bar_facts=read_bar(services, session), page=read_incident(services, session, id))
+
+
+@router.get("/reports/{id}")
+def show_report(services: ServicesDep, id: RecordId) -> Response:
+    with services.store.read() as session:
+        page = _page("report.html", bar_facts=read_bar(services, session), report=find_report(session, id))
+    page.headers["content-security-policy"] = f"{CONTENT_POLICY}; frame-src 'self'"
+    return page
 
 
 @router.post("/proposals/{id}/approve")

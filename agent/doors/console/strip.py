@@ -1,4 +1,4 @@
-"""The nine steps of the loop for one incident: which are done, which is at work, which ended badly or were not needed."""
+"""The nine steps of the loop for one incident: done, at work, to come, not needed, or ended badly."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from datetime import datetime
 
 from agent.domain.incident import IncidentState
 from agent.domain.proposal import ProposalState
-from agent.pipeline.propose import QUIET
 from agent.store.tables import Alert, Approval, Diagnosis, Execution, Incident, Proposal, Report, Verification
+from tools.actions import ActionKind
+
+QUIET = (ActionKind.NO_ACTION, ActionKind.WAIT_FOR_LABELS)
+"""Kinds that ask nobody anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class TrialView:
 
 
 def read_trial(document: Mapping[str, Any] | None) -> TrialView | None:
-    """A trial from a diagnosis, or the verification after which a rollback is offered; None where there is nothing to show."""
+    """A trial from a diagnosis, or the verification after which a rollback is offered; None where neither is given."""
     if not document:
         return None
     low, high = _pair(document.get("interval"))

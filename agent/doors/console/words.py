@@ -1,15 +1,15 @@
-"""How times, numbers and names are written on a page. Everything here gives text or escaped markup."""
+"""How times, numbers and metrics are written on a page, on top of the words that every door shares."""
 
 from __future__ import annotations
 
-import math
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from markupsafe import Markup, escape
 
+from agent.domain.wording import figure, shown
 
-def moment(value: datetime | str | None, *, short: bool = False) -> Markup:
+
+def moment(value: datetime | str | None) -> Markup:
     """A time for people and, in its attribute, for machines; always UTC."""
     if isinstance(value, str):
         try:
@@ -18,72 +18,33 @@ def moment(value: datetime | str | None, *, short: bool = False) -> Markup:
             return escape(value)
     if value is None:
         return Markup("–")
-    text = f"{value:%-d %b, %H:%M}" if short else f"{value:%-d %b %Y, %H:%M}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S} UTC", text
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S}", f"{value:%-d %b %Y, %H:%M}"
     )
 
 
-def number(value: Any) -> str:
-    """Three significant digits, grouped; a dash for nothing.
+def number(value: object) -> str:
+    """A number as reports write it; a dash for nothing.
 
-    >>> number(1234.5), number(0.04567), number(None), number(3)
-    ('1,234', '0.0457', '–', '3')
+    >>> number(59.3278), number(0.0456789), number(None), number("x")
+    ('59.3', '0.0457', '–', '–')
     """
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return "–"
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    text = f"{value:.3g}"
-    return text if "e" not in text else f"{value:.1e}"
-
-
-def length(value: timedelta) -> str:
-    """A length of time by its largest two units.
-
-    >>> length(timedelta(hours=49, minutes=5)), length(timedelta(seconds=20)), length(timedelta(minutes=-3))
-    ('2 d 1 h', '20 s', '0 s')
-    """
-    left = max(int(value.total_seconds()), 0)
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-        if len(parts) == 2 or (parts and unit == "h"):
-            break
-    return " ".join(parts[:2]) or "0 s"
-
-
-def plain(name: object) -> str:
-    """A name of a closed set as words: `data_pipeline_fault` is "data pipeline fault"."""
-    return str(name).replace("_", " ")
-
-
-def percent(value: float | None) -> str:
-    """A probability as whole percent, never rounded to certainty.
-
-    >>> percent(0.996), percent(0.5), percent(None)
-    ('> 99 %', '50 %', '–')
-    """
-    if value is None:
-        return "–"
-    if 0.99 < value < 1:
-        return "> 99 %"
-    return "< 1 %" if 0 < value < 0.01 else f"{value:.0%}".replace("%", " %")
+    rounded = figure(value) if isinstance(value, (int, float)) else None
+    return "–" if rounded is None else shown(rounded)
 
 
 def metric_name(name: str) -> str:
     """A metric as people write it.
 
-    >>> metric_name("roc_auc"), metric_name("mae"), metric_name("recall")
-    ('ROC AUC', 'MAE', 'recall')
+    >>> metric_name("roc_auc"), metric_name("mae"), metric_name("log_loss")
+    ('ROC AUC', 'MAE', 'log loss')
     """
-    return {
+    known = {
         "roc_auc": "ROC AUC",
         "mae": "MAE",
         "rmse": "RMSE",
         "macro_f1": "macro F1",
         "f1": "F1",
         "brier": "Brier score",
-    }.get(name, plain(name))
+    }
+    return known.get(name, name.replace("_", " "))
