@@ -61,9 +61,9 @@ _KEYWORDS: tuple[tuple[Topic, tuple[str, ...]], ...] = (
 _SMALL = frozenset(
     re.findall(
         r"\w+",
-        """a about all an and any anything are at be been did do does doing everything for from give going happened has have
-        how i in is it its just last me model models my now of on or our please right should show since still tell that
-        the there this to today was we week what whats which who with wrong yesterday you your""",
+        """a about all an and any anything are at be been did do does doing everything for from give going happened has
+        have how i in is it its just last me model models my now of on or our please right should show since still tell
+        that the there this to today was we week what whats which who with wrong yesterday you your""",
     )
 )
 _WORD = re.compile(r"[^\W_][\w-]*")
