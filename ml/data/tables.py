@@ -12,6 +12,7 @@ is pandas' nullable boolean, datetime is UTC. Class names are text in one form: 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -347,11 +348,21 @@ def _refuse_repeats(frame: pd.DataFrame, keys: list[str], source: str, rule: str
 
 
 def _made_ids(out: pd.DataFrame, spec: ModelSpec) -> pd.Series:
-    """Ids from content: model, time, values, and the how-manieth such row it is. Labels are no part of it."""
-    texts = [out[column].astype(object).where(out[column].notna(), "").map(repr) for column in out.columns]
-    joined = pd.Series(["\x1f".join(row) for row in zip(*texts, strict=True)], index=out.index)
-    ordinal = joined.groupby(joined).cumcount()
-    return pd.Series(
-        [str(uuid.uuid5(_NAMESPACE, f"{spec.name}\x1f{k}\x1f{row}")) for row, k in zip(joined, ordinal, strict=True)],
-        index=out.index,
-    )
+    """Ids (UUIDs of version 5) from content: model, time, values, and the how-manieth such row it is.
+
+    Labels are no part of it, so that a file read again once they are known has the ids that it had.
+    """
+    numeric = out.select_dtypes("number").columns
+    numbers = out[numeric].to_numpy("<f8") + 0.0  # one zero
+    numbers[np.isnan(numbers)] = np.nan  # one NaN
+    texts = [out[column].astype(object).where(out[column].notna(), "").map(str) for column in out.columns.drop(numeric)]
+    start = hashlib.sha1(_NAMESPACE.bytes + spec.name.encode(), usedforsecurity=False)
+    seen: dict[bytes, int] = {}
+    ids = []
+    for values, *words in zip(numbers, *texts, strict=True):
+        row = values.tobytes() + "\x1f".join(words).encode()
+        ordinal = seen[row] = seen.get(row, -1) + 1
+        made = start.copy()
+        made.update(b"%d\x1f" % ordinal + row)
+        ids.append(str(uuid.UUID(bytes=made.digest()[:16], version=5)))
+    return pd.Series(ids, index=out.index, dtype=object)

@@ -119,8 +119,8 @@ class Compared:
         return self.psi - self.expectation
 
 
-def compare(reference: ColumnProfile, current: ColumnProfile) -> Compared | str:
-    """The column's shift, or a sentence saying why it cannot be measured."""
+def compare(reference: ColumnProfile, current: ColumnProfile, *, test: bool = True) -> Compared | str:
+    """The column's shift, or a sentence saying why it cannot be measured. Without `test` the p-value is NaN."""
     if reference.rows == 0 or reference.null + reference.invalid == reference.rows:
         return "the reference has no values"
     if current.rows == 0:
@@ -135,6 +135,8 @@ def compare(reference: ColumnProfile, current: ColumnProfile) -> Compared | str:
             return "no category has enough rows to compare"
         return "the reference has one value only"
     psi = population_stability_index(p, q)
+    if not test:
+        return Compared(psi, k, n, m, float("nan"), "")
     if categorical:
         return Compared(psi, k, n, m, g_test(p, q), "G-test")
     from scipy.special import chdtrc
@@ -286,7 +288,7 @@ def _by_history(
         mine = reference.column(name)
         table[0, j] = able[name].excess
         for i, profile in enumerate(past, 1):
-            result = compare(mine, profile.column(name))
+            result = compare(mine, profile.column(name), test=False)
             table[i, j] = result.excess if isinstance(result, Compared) else np.nan
     middle = np.nanmedian(table, axis=0)
     spread = np.nanmedian(np.abs(table - middle), axis=0)
