@@ -76,7 +76,7 @@ def incident_facts(session: Session, incident: Incident, *, at: datetime) -> Inc
         resolution=incident.resolution,
         times=times,
         took=_durations(times, proposals),
-        effect=_effect(spec, points, times, proposals, at),
+        effect=_effect(session, spec, points, times, proposals, at),
         alerts=_alerts(session, incident),
         diagnosis=diagnosis,
         proposals=proposals,
@@ -190,7 +190,14 @@ def _trial(document: Mapping[str, Any] | None) -> TrialFacts | None:
         before, after, name = document.get("after"), document.get("do_nothing"), str(metric or "")
         gain, low, high = (None if gain is None else -gain, *(None if v is None else -v for v in (high, low)))
     return TrialFacts(
-        metric=name, before=figure(before), after=figure(after), gain=gain, low=figure(low), high=figure(high), n=n
+        metric=name,
+        before=figure(before),
+        after=figure(after),
+        gain=gain,
+        low=figure(low),
+        high=figure(high),
+        n=n,
+        clear=low is not None and low > 0,
     )
 
 
@@ -267,7 +274,9 @@ def _span(seconds: float | None) -> Span | None:
 
 
 def _between(start: datetime | None, end: datetime | None) -> Span | None:
-    return None if start is None or end is None or end < start else _span((end - start).total_seconds())
+    if start is None or end is None or end < start:
+        return None
+    return Span(seconds=0.0, text="at once") if start == end else _span((end - start).total_seconds())
 
 
 def _durations(times: Milestones, proposals: Sequence[ProposalFacts]) -> Durations:
@@ -281,7 +290,12 @@ def _durations(times: Milestones, proposals: Sequence[ProposalFacts]) -> Duratio
 
 
 def _effect(
-    spec: ModelSpec, points: Sequence[Point], times: Milestones, proposals: Sequence[ProposalFacts], at: datetime
+    session: Session,
+    spec: ModelSpec,
+    points: Sequence[Point],
+    times: Milestones,
+    proposals: Sequence[ProposalFacts],
+    at: datetime,
 ) -> Effect | None:
     began = min(t for t in (times.onset, times.detected) if t is not None)
     until = times.executed or times.closed or at
@@ -293,7 +307,7 @@ def _effect(
     effect = Effect(
         name=spec.metric,
         better=better,
-        before=series.last_known(points, began),
+        before=series.healthy_before(session, spec, began),
         during=series.worst(looked, better),
         after=figure(document.get("after")),
         do_nothing=figure(document.get("do_nothing")),
@@ -301,6 +315,9 @@ def _effect(
         gain=figure(document.get("gain")),
         gain_low=figure(low),
         gain_high=figure(high),
+        at_close=next((p for p in reversed(points) if p.at and p.value is not None and p.at <= times.closed), None)
+        if times.closed
+        else None,
     )
     nothing = effect.before is None and effect.during is None and effect.after is None
     return None if nothing else effect

@@ -131,7 +131,8 @@ def _proposal(p: ProposalFacts) -> list[str]:
         text = f"- Trial: {p.trial.metric} {shown(p.trial.before)} → {shown(p.trial.after)}"
         text += f" on {p.trial.n} recent labelled rows" if p.trial.n else ""
         if p.trial.gain is not None and p.trial.low is not None and p.trial.high is not None:
-            text += f"; loss of a row lower by {shown(p.trial.gain)} ({shown(p.trial.low)} to {shown(p.trial.high)})"
+            clear = "loss of a row lower by" if p.trial.clear else "no clear gain in the loss of a row:"
+            text += f"; {clear} {shown(p.trial.gain)} ({shown(p.trial.low)} to {shown(p.trial.high)})"
         out.append(text)
     for d in p.decisions:
         reason = f": “{escape(d.reason)}”" if d.reason else ""

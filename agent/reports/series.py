@@ -59,9 +59,9 @@ def worst(points: Sequence[Point], better: str) -> Point | None:
     return max(known, key=lambda p: (p.value or 0.0) * (1 if better == "lower" else -1))
 
 
-def last_known(points: Sequence[Point], until: datetime) -> Point | None:
-    """The latest point with a value whose window ended by `until`; a healthy one where there is one."""
-    known = [p for p in points if p.value is not None and p.at is not None and p.at <= until]
+def healthy_before(session: Session, spec: ModelSpec, until: datetime) -> Point | None:
+    """The latest value within its threshold whose window ended by `until`; any value where none was."""
+    known = [p for p in metric_points(session, spec, None, until) if p.value is not None]
     healthy = [p for p in known if p.status == "ok"]
     return (healthy or known or [None])[-1]  # type: ignore[list-item]
 

@@ -75,12 +75,17 @@ class Durations(_Part):
 
 
 class Effect(_Part):
-    """The metric around an incident. `during` is the worst look between detection and the action (or now)."""
+    """The metric around an incident.
+
+    `before` is the latest look within its threshold before it began, `during` the worst one until the action (or now),
+    `at_close` the latest when it was closed. `gain` is the fall of the loss of a row, which verification judges by.
+    """
 
     name: str
     better: Literal["lower", "higher"]
     before: Point | None = None
     during: Point | None = None
+    at_close: Point | None = None
     after: float | None = None
     do_nothing: float | None = None
     n: int | None = None
@@ -144,7 +149,8 @@ class Decision(_Part):
 
 
 class TrialFacts(_Part):
-    """What the action would have done to the recent labelled rows. `gain` is the fall of the loss of a row."""
+    """What the action would have done to the recent labelled rows. `gain` is the fall of the loss of a row; it is
+    `clear` when its whole interval is above zero."""
 
     metric: str = ""
     before: float | None = None
@@ -153,6 +159,7 @@ class TrialFacts(_Part):
     low: float | None = None
     high: float | None = None
     n: int | None = None
+    clear: bool = False
 
 
 class Step(_Part):

@@ -21,11 +21,13 @@ def _noticed(facts: IncidentFacts) -> str:
     if onset is not None and onset < facts.opened_at and facts.took.detect is not None:
         text += f", {facts.took.detect.text} after it began"
     if effect and effect.before and effect.during:
-        worse = (effect.during.value or 0) > (effect.before.value or 0)
-        if worse == (effect.better == "lower") and effect.during.value != effect.before.value:
-            verb = "rose" if worse else "fell"
-            before, during = shown(effect.before.value), shown(effect.during.value)
-            text += f"; {effect.name} ({effect.better} is better) {verb} from {before} to {during} at worst"
+        before, during = shown(effect.before.value), shown(effect.during.value)
+        up = (effect.during.value or 0) > (effect.before.value or 0)
+        text += f"; {effect.name} ({effect.better} is better) "
+        if before == during or up != (effect.better == "lower"):
+            text += f"did not get worse: {before} before, {during} at worst"
+        else:
+            text += f"{'rose' if up else 'fell'} from {before} to {during} at worst"
     elif effect is None:
         text += "; there are no labelled rows to say how much worse the model became"
     return text + "."
@@ -54,9 +56,10 @@ def _decided(facts: IncidentFacts) -> list[str]:
         if facts.diagnosis.action in ("no_action", "wait_for_labels"):
             return [f"Nothing was proposed: {_clause(facts.diagnosis.why) or words(facts.diagnosis.action)}."]
         return ["Nothing has been proposed yet."]
-    told = [_decision(proposal) for proposal in facts.proposals[-3:]]
+    told = [_decision(proposal) for proposal in facts.proposals[-2:]]
     earlier = ["Earlier proposals came to nothing."] if len(facts.proposals) > len(told) else []
-    return earlier + told
+    unchanged = all(p.state in ("rejected", "expired", "superseded", "withdrawn") for p in facts.proposals)
+    return earlier + told + (["Nothing was changed."] if unchanged else [])
 
 
 def _decision(proposal: ProposalFacts) -> str:
@@ -64,13 +67,13 @@ def _decision(proposal: ProposalFacts) -> str:
     yes = [visible(d.person, 60) for d in proposal.decisions if d.decision == "approve"]
     no = [d for d in proposal.decisions if d.decision == "reject"]
     if no:
-        return f"{what} and rejected by {visible(no[-1].person, 60)}: {_clause(no[-1].reason)}. Nothing was changed."
+        return f"{what} and rejected by {visible(no[-1].person, 60)}: {_clause(no[-1].reason)}."
     if proposal.state == "pending":
         so_far = f", approved so far by {names(yes)}" if yes else ""
         return f"{what} and waits for a decision until {moment(proposal.approve_by)}{so_far}."
     if proposal.state in ("expired", "superseded", "withdrawn"):
         ended = {"expired": "expired", "superseded": "was overtaken by events"}.get(proposal.state, "was withdrawn")
-        return f"{what} and {ended}: {_clause(proposal.reason) or 'no reason recorded'}. Nothing was changed."
+        return f"{what} and {ended}: {_clause(proposal.reason) or 'no reason recorded'}."
     text = f"{what} and approved by {names(yes) or 'nobody on record'}"
     execution = proposal.execution
     if proposal.verification is not None and execution is not None:
@@ -89,7 +92,7 @@ def _ended(facts: IncidentFacts) -> str:
     if facts.state == IncidentState.RESOLVED:
         since = f", {facts.took.recover.text} after it was detected" if facts.took.recover else ""
         closed = f"The incident was closed on {moment(facts.resolved_at)}{since}."
-        return f"{text} {closed}".strip()
+        return f"{text} {closed} {_still_beyond(facts)}".strip()
     return f"{text} The incident is still open.".strip()
 
 
@@ -107,12 +110,22 @@ def _verdict(facts: IncidentFacts) -> str:
         return f"{lead}: {_clause(proposal.verification.statement)}." if proposal.verification.statement else f"{lead}."
     text = f"{lead}: {effect.name} is {shown(effect.after)}"
     text += f" on {effect.n} later rows" if effect.n else ""
-    text += (
-        f", where it would have been {shown(effect.do_nothing)} without the action"
-        if effect.do_nothing is not None
-        else ""
-    )
+    if effect.do_nothing is not None:
+        text += f", where it would have been {shown(effect.do_nothing)} without the action"
+    if effect.gain is not None and effect.gain_low is not None and effect.gain_high is not None:
+        interval = f"({shown(effect.gain_low)} to {shown(effect.gain_high)})"
+        text += f"; judged by the loss of each row, the gain is {shown(effect.gain)} {interval}"
     return text + "."
+
+
+def _still_beyond(facts: IncidentFacts) -> str:
+    """A closed incident is not the same as a good figure: say so."""
+    last = facts.effect.at_close if facts.effect else None
+    if facts.effect is None or last is None or last.status != "breach":
+        return ""
+    beyond = f"{facts.effect.name} {shown(last.value)}"
+    beyond += f", threshold {shown(last.threshold)}" if last.threshold is not None else ""
+    return f"At that time the latest look was still beyond its threshold ({beyond})."
 
 
 def needs_you(facts: IncidentFacts) -> list[str]:
