@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.incidents.arms import drift_so_retrain, ours, worse_so_retrain
-from benchmarks.incidents.faults import CATEGORIES, SIZES, STRENGTHS, make
+from benchmarks.incidents.faults import CATEGORIES, SIZES, STRENGTHS, Incident, make
+from benchmarks.incidents.natural import settle, windows
 from benchmarks.incidents.score import judge, outcomes
 from benchmarks.incidents.table import calibration_error, render
 from benchmarks.incidents.worlds import WORLDS
+from ml.metrics import row_loss
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 QUIET_FULL_ONLY = {"healthy", "sampling_noise", "good_deployment"}
@@ -30,7 +32,9 @@ def plan(args: argparse.Namespace) -> list[tuple[str, str, str, int, int]]:
     """World, category, strength, size, seed of every case."""
     worlds = args.worlds or list(WORLDS)
     out = []
-    for world, category, strength, size in itertools.product(worlds, args.only or CATEGORIES, args.strengths, args.sizes):
+    for world, category, strength, size in itertools.product(
+        worlds, [c for c in args.only or CATEGORIES if c in CATEGORIES], args.strengths, args.sizes
+    ):
         repeats = 3 if category in QUIET_FULL_ONLY and strength == "full" else 0 if category in QUIET_FULL_ONLY else 1
         out += [(world, category, strength, size, seed + 1000 * k) for seed in args.seeds for k in range(repeats)]
     if args.sample and args.sample < len(out):
@@ -39,11 +43,19 @@ def plan(args: argparse.Namespace) -> list[tuple[str, str, str, int, int]]:
     return out
 
 
+def natural_plan(args: argparse.Namespace) -> list[Incident]:
+    """Windows of real streams in their own order; a few of them for a sample."""
+    if args.no_natural or (args.only and "natural" not in args.only):
+        return []
+    every = list(windows())
+    return every[:: max(1, len(every) // 6)] if args.sample else every
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a sample that takes less than a minute")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
-    parser.add_argument("--only", nargs="+", choices=list(CATEGORIES))
+    parser.add_argument("--only", nargs="+", choices=[*CATEGORIES, "natural"])
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS))
     parser.add_argument("--strengths", nargs="+", default=list(STRENGTHS), choices=list(STRENGTHS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
@@ -51,22 +63,34 @@ def main() -> None:
     parser.add_argument("--evidently-every", type=int, default=8, help="cases per run of the slow peer")
     parser.add_argument("--part", default="0/1", help="I/N: every N-th case, from I on")
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--no-natural", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     if args.quick:
         args.sample, args.evidently_every, args.sizes = args.sample or 28, 14, [1000]
     first, step = map(int, args.part.split("/"))
-    cases = plan(args)[first::step]
-    rows: dict[str, list[dict[str, object]]] = {"watchkeeper": [], "worse, so retrain": [], "any drift, so retrain": [], "drift in half, so retrain": []}
+    cases = [*plan(args), *natural_plan(args)][first::step]
+    rows: dict[str, list[dict[str, object]]] = {
+        "watchkeeper": [],
+        "worse, so retrain": [],
+        "any drift, so retrain": [],
+        "drift in half, so retrain": [],
+    }
     started = time.perf_counter()
-    for i, (world, category, strength, size, seed) in enumerate(cases):
-        case = make(WORLDS[world](), category, strength, size, seed)
+    for i, item in enumerate(cases):
+        case = item if isinstance(item, Incident) else make(WORLDS[item[0]](), *item[1:])
         result = outcomes(case)
+        if case.category == "natural":
+            settle(case, result.loss, row_loss(case.spec, case.reference))
+        world, category, strength, size, seed = case.world, case.category, case.strength, case.size, case.seed
         answer = ours(case)
         row = judge(case, answer, result)
         rows["watchkeeper"].append(row)
         if args.verbose and not (row["right"] and row["cause_right"]) or (args.verbose and row["false"]):
-            print(f"{world:10s} {category:20s} {strength:8s} {size:5d} {seed} -> {answer.act.value:16s} {row['cause']:24s} conf {answer.confidence:.2f} {'RIGHT' if row['right'] else 'wrong'} {'HARM' if row['harmful'] else ''}{'FALSE' if row['false'] else ''} intended {answer.intended} loss { {a.value: round(v, 4) for a, v in result.loss.items() if a.value in ('no_action', 'fix_data', 'rollback', 'recalibrate', 'retrain')} } healthy {result.healthy:.4f} tol {result.tolerance:.4f} feats {answer.features}", flush=True)
+            print(
+                f"{world:10s} {category:20s} {strength:8s} {size:5d} {seed} -> {answer.act.value:16s} {row['cause']:24s} conf {answer.confidence:.2f} {'RIGHT' if row['right'] else 'wrong'} {'HARM' if row['harmful'] else ''}{'FALSE' if row['false'] else ''} intended {answer.intended} loss { {a.value: round(v, 4) for a, v in result.loss.items() if a.value in ('no_action', 'fix_data', 'rollback', 'recalibrate', 'retrain')} } healthy {result.healthy:.4f} tol {result.tolerance:.4f} feats {answer.features}",
+                flush=True,
+            )
             if os.environ.get("FACTS"):
                 print("      " + "\n      ".join(answer.notes["facts"]))
         rows["worse, so retrain"].append(judge(case, worse_so_retrain(case), result))
@@ -77,7 +101,13 @@ def main() -> None:
     seconds = time.perf_counter() - started
     text = render(rows, seconds)
     sys.stdout.write(text + "\n")
-    document = {"made": datetime.now(UTC).isoformat(), "seconds": seconds, "seeds": args.seeds, "ece": calibration_error(rows["watchkeeper"]), "rows": rows}
+    document = {
+        "made": datetime.now(UTC).isoformat(),
+        "seconds": seconds,
+        "seeds": args.seeds,
+        "ece": calibration_error(rows["watchkeeper"]),
+        "rows": rows,
+    }
     out = args.out
     if out is None and not args.quick:
         RESULTS.mkdir(exist_ok=True)

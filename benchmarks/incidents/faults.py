@@ -56,7 +56,9 @@ class Maker:
     def __init__(self, world: World, category: str, strength: str, size: int, seed: int) -> None:
         self.world, self.spec, self.size = world, world.spec, size
         self.s = STRENGTHS[strength]
-        self.rng = np.random.default_rng([seed, size, list(STRENGTHS).index(strength), sum(map(ord, world.name + category))])
+        self.rng = np.random.default_rng(
+            [seed, size, list(STRENGTHS).index(strength), sum(map(ord, world.name + category))]
+        )
         self.deck = None if world.pool is None else self.rng.permutation(len(world.pool))
         self.reference = self.timed(self.deal(1000), START, "20min")
         self.history = self.timed(self.deal(1500), START + pd.Timedelta(days=30), "20min")
@@ -83,14 +85,22 @@ class Maker:
         used = pd.concat([self.current, self.later]).drop(columns=["timestamp", "label_timestamp"])
         used = pd.concat([used, self.world.pool.iloc[self.deck]], ignore_index=True)
         half = self.rng.permutation(len(used))
-        return used.iloc[half[: 2 * len(used) // 3]].reset_index(drop=True), used.iloc[half[2 * len(used) // 3 :]].reset_index(drop=True)
+        return used.iloc[half[: 2 * len(used) // 3]].reset_index(drop=True), used.iloc[
+            half[2 * len(used) // 3 :]
+        ].reset_index(drop=True)
 
     def choose(self, big: tuple[pd.DataFrame, pd.DataFrame], weigh: Callable[[pd.DataFrame], np.ndarray]) -> None:
         """Current and later rows drawn by weight."""
         frames = []
-        for part, n, start in zip(big, (len(self.current), LATER), (self.begin, self.later["timestamp"].iloc[0]), strict=True):
+        for part, n, start in zip(
+            big, (len(self.current), LATER), (self.begin, self.later["timestamp"].iloc[0]), strict=True
+        ):
             w = weigh(part)
-            frames.append(self.timed(part.iloc[self.rng.choice(len(part), n, p=w / w.sum())].reset_index(drop=True), start, "10min"))
+            frames.append(
+                self.timed(
+                    part.iloc[self.rng.choice(len(part), n, p=w / w.sum())].reset_index(drop=True), start, "10min"
+                )
+            )
         self.current, self.later = frames
 
     def timed(self, frame: pd.DataFrame, start: pd.Timestamp, step: str) -> pd.DataFrame:
@@ -114,15 +124,27 @@ class Maker:
     def serve(self, frame: pd.DataFrame, model: FittedModel | None = None) -> pd.DataFrame:
         model = model or self.model
         out = model.predict(frame)
-        return frame.assign(prediction=out["prediction"].to_numpy(), score=out["score"].to_numpy(), model_version=model.version)
+        return frame.assign(
+            prediction=out["prediction"].to_numpy(), score=out["score"].to_numpy(), model_version=model.version
+        )
 
-    def done(self, causes: set[Cause], acts: set[Act], *, features: set[str] | None = None, quiet: bool = False, onset: bool = True) -> Incident:
+    def done(
+        self,
+        causes: set[Cause],
+        acts: set[Act],
+        *,
+        features: set[str] | None = None,
+        quiet: bool = False,
+        onset: bool = True,
+    ) -> Incident:
         early = self.previous if self.previous is not None else self.model
         current = self.current if "prediction" in self.current else self.serve(self.current)
         if self.previous is not None and self.first > 0 and "prediction" not in self.current:
             current = pd.concat([self.serve(self.current.iloc[: self.first], early), current.iloc[self.first :]])
         later = self.later if "prediction" in self.later else self.serve(self.later)
-        ledger = pd.DataFrame([{"timestamp": t, "version": v, "kind": "promote", "note": ""} for t, v in self.deployments])
+        ledger = pd.DataFrame(
+            [{"timestamp": t, "version": v, "kind": "promote", "note": ""} for t, v in self.deployments]
+        )
         return Incident(
             **self.head, spec=self.spec, reference=self.serve(self.reference, early), history=self.serve(self.history, early),
             current=current, later=later, mended=self.mended if self.mended is not None else later, model=self.model,
@@ -155,7 +177,7 @@ def sampling_noise(m: Maker) -> Incident:
 
 def unused_shift(m: Maker) -> Incident:
     """A shift in an unused feature: its twin is a unit fault in a used one."""
-    m.damage(lambda f, rows: f.assign(batch_size=np.where(rows, f["batch_size"] * 10 ** m.s, f["batch_size"])))
+    m.damage(lambda f, rows: f.assign(batch_size=np.where(rows, f["batch_size"] * 10**m.s, f["batch_size"])))
     return m.done({Cause.HARMLESS_SHIFT, Cause.HEALTHY}, _NONE, quiet=True, onset=False)
 
 
@@ -163,7 +185,12 @@ def easier_mix(m: Maker) -> Incident:
     """Inputs move towards cases that the model finds no harder."""
     name = m.world.strong[-1]
     m.choose(m.two(6000), lambda f: np.clip(np.exp(2.0 * m.s * _standard(f[name]).to_numpy()), 0.1, 8.0))
-    return m.done({Cause.HARMLESS_SHIFT, Cause.HEALTHY, Cause.HARMFUL_COVARIATE_SHIFT, Cause.INSUFFICIENT_DATA}, _NONE, quiet=True, onset=False)
+    return m.done(
+        {Cause.HARMLESS_SHIFT, Cause.HEALTHY, Cause.HARMFUL_COVARIATE_SHIFT, Cause.INSUFFICIENT_DATA},
+        _NONE,
+        quiet=True,
+        onset=False,
+    )
 
 
 def harder_mix(m: Maker) -> Incident:
@@ -236,14 +263,26 @@ def nulls_unused(m: Maker) -> Incident:
 
 
 def rename(m: Maker) -> Incident:
-    columns = [c for c in m.spec.used_features if m.spec.features[c].type.value == "categorical" and m.world.train[c].nunique() > 1]
+    columns = [
+        c
+        for c in m.spec.used_features
+        if m.spec.features[c].type.value == "categorical" and m.world.train[c].nunique() > 1
+    ]
     if not columns:
         return nulls(m)
     name = max(columns, key=lambda c: _spread_by(m, c))
     style = int(m.rng.integers(0, 3))
     levels = sorted(m.world.train[name].dropna().astype(str).unique())
-    new = {v: v.upper() if style == 0 and v.upper() != v else f"{v} " if style == 1 else f"code_{i + 7}" for i, v in enumerate(levels)}
-    m.damage(lambda f, rows: f.assign(**{name: f[name].where(~rows, f[name].map(lambda v: new.get(str(v), v), na_action="ignore"))}), share=m.s)
+    new = {
+        v: v.upper() if style == 0 and v.upper() != v else f"{v} " if style == 1 else f"code_{i + 7}"
+        for i, v in enumerate(levels)
+    }
+    m.damage(
+        lambda f, rows: f.assign(
+            **{name: f[name].where(~rows, f[name].map(lambda v: new.get(str(v), v), na_action="ignore"))}
+        ),
+        share=m.s,
+    )
     return m.done(_DATA, _FIX, features={name})
 
 
@@ -372,7 +411,12 @@ def prior(m: Maker) -> Incident:
     base = float(m.world.train["label"].mean())
     aim = base + m.s * (0.75 if base < 0.5 else -0.75) * (1 - base if base < 0.5 else base)
     before = m.current
-    m.choose(m.two(9000), lambda f: np.where(f["label"] == 1, aim / max(f["label"].mean(), 1e-9), (1 - aim) / max(1 - f["label"].mean(), 1e-9)))
+    m.choose(
+        m.two(9000),
+        lambda f: np.where(
+            f["label"] == 1, aim / max(f["label"].mean(), 1e-9), (1 - aim) / max(1 - f["label"].mean(), 1e-9)
+        ),
+    )
     m.current = pd.concat([before.iloc[: m.first], m.current.iloc[m.first :]], ignore_index=True)
     return m.done({Cause.PRIOR_SHIFT}, {Act.RECALIBRATE})
 
@@ -385,7 +429,9 @@ def unseen_region(m: Maker) -> Incident:
 
     def low(f: pd.DataFrame) -> pd.DataFrame:
         kept = f[(f[name] <= cut)]
-        return m.timed(kept.drop(columns=["timestamp", "label_timestamp"]).reset_index(drop=True), f["timestamp"].iloc[0], "20min")
+        return m.timed(
+            kept.drop(columns=["timestamp", "label_timestamp"]).reset_index(drop=True), f["timestamp"].iloc[0], "20min"
+        )
 
     m.reference, m.history = low(m.reference), low(m.history)
 
@@ -428,7 +474,9 @@ def stale_reference(m: Maker) -> Incident:
     lower = m.world.train[name].quantile(0.5 + 0.25 * (1 - m.s))
     big = pd.concat([m.reference, m.world.draw(3000, m.rng)]) if m.deck is None else m.reference
     m.reference = m.timed(big[big[name] <= lower].iloc[:1000].reset_index(drop=True), START, "20min")
-    return m.done({Cause.REFERENCE_STALE, Cause.HARMLESS_SHIFT}, {Act.REFRESH_REFERENCE, Act.NO_ACTION}, quiet=True, onset=False)
+    return m.done(
+        {Cause.REFERENCE_STALE, Cause.HARMLESS_SHIFT}, {Act.REFRESH_REFERENCE, Act.NO_ACTION}, quiet=True, onset=False
+    )
 
 
 def seasonal(m: Maker) -> Incident:

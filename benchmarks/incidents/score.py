@@ -14,7 +14,7 @@ from ml.errors import DataError
 from ml.metrics import labelled, row_loss
 from ml.models import recipes
 
-ABSTAIN = {Act.NO_ACTION, Act.WAIT_FOR_LABELS}
+ABSTAIN = {Act.NO_ACTION, Act.WAIT_FOR_LABELS, Act.REFRESH_REFERENCE}
 
 
 @dataclass
@@ -41,10 +41,14 @@ def outcomes(case: Incident) -> Outcome:
 
     def with_model(model: object, frame: pd.DataFrame) -> float:
         out = model.predict(frame)
-        return float(row_loss(spec, frame.assign(prediction=out["prediction"].to_numpy(), score=out["score"].to_numpy())).mean())
+        return float(
+            row_loss(spec, frame.assign(prediction=out["prediction"].to_numpy(), score=out["score"].to_numpy())).mean()
+        )
 
     loss = {Act.NO_ACTION: float(row_loss(spec, later).mean())}
-    loss[Act.FIX_DATA] = float(row_loss(spec, case.mended).mean()) if case.features or case.mended is not later else loss[Act.NO_ACTION]
+    loss[Act.FIX_DATA] = (
+        float(row_loss(spec, case.mended).mean()) if case.features or case.mended is not later else loss[Act.NO_ACTION]
+    )
     loss[Act.ROLLBACK] = with_model(case.previous, later) if case.previous is not None else loss[Act.NO_ACTION]
     rows = labelled(case.current)
     healthy = pd.concat([case.reference, case.history], ignore_index=True)
@@ -67,16 +71,21 @@ def judge(case: Incident, answer: Answer, result: Outcome) -> dict[str, object]:
     """The scores of one answer.
 
     right: the action of the construction; where the fault costs less than the tolerance on later rows, doing nothing
-    (or waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. abstained: nothing proposed. harmful: the model is changed where no change of the model is
+    (or waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. A changed world that does no harm needs nothing, and where harder
+    cases are also rarer ones, so that a retraining does gain, it is right. abstained: nothing proposed. harmful: the model is changed where no change of the model is
     right, or the later rows lose more than the tolerance by it. false: anything proposed on a quiet stream.
     """
     small = result.nothing - min(result.loss[a] for a in case.acts) < result.tolerance
     acts = case.acts | (ABSTAIN if small else set())
+    if case.acts <= {Act.RETRAIN, Act.RECALIBRATE} and result.nothing < result.healthy + result.tolerance:
+        acts = acts | ABSTAIN
+    if case.category == "harder_mix" and result.nothing - result.loss[Act.RETRAIN] > result.tolerance:
+        acts = acts | {Act.RETRAIN}
     if Act.RETRAIN in acts and result.loss[Act.RECALIBRATE] < result.loss[Act.RETRAIN] + result.tolerance / 2:
         acts = acts | {Act.RECALIBRATE}
     proposed = answer.act in (Act.RETRAIN, Act.ROLLBACK, Act.RECALIBRATE, Act.FIX_DATA)
     worse = result.loss[answer.act] - result.nothing
-    wrong_change = answer.act.changes_model and not any(a.changes_model for a in case.acts)
+    wrong_change = answer.act.changes_model and not any(a.changes_model for a in acts)
     harmful = answer.act.changes_model and (worse > result.tolerance or (wrong_change and worse > -result.tolerance))
     learns_broken = answer.act is Act.RETRAIN and case.acts == {Act.FIX_DATA}
     right = answer.act in acts

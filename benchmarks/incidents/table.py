@@ -20,13 +20,21 @@ def calibration_error(rows: Rows, bins: int = 10) -> float:
     confidence = np.array([r["confidence"] for r in rows], dtype=float)
     right = np.array([r["intended_right"] for r in rows], dtype=float)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(sum(abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).mean() for b in range(bins) if (place == b).any()))
+    return float(
+        sum(
+            abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).mean()
+            for b in range(bins)
+            if (place == b).any()
+        )
+    )
 
 
 def render(rows: dict[str, Rows], seconds: float) -> str:
     mine = rows["watchkeeper"]
     lines = [f"{len(mine)} incidents, {seconds:.0f} s", ""]
-    lines.append(f"{'arm':28s}{'n':>6s}{'right':>8s}{'harmful':>9s}{'false on quiet':>16s}{'regret':>9s}{'do nothing':>12s}")
+    lines.append(
+        f"{'arm':28s}{'n':>6s}{'right':>8s}{'harmful':>9s}{'false on quiet':>16s}{'regret':>9s}{'do nothing':>12s}"
+    )
     for name, part in rows.items():
         part = [r for r in part if not r["not_run"]]
         if part:
@@ -36,7 +44,9 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
                 f"{np.mean([r['regret'] for r in part]):9.3f}{np.mean([r['nothing'] for r in part]):12.3f}"
             )
     lines += ["", "regret: loss on later rows above the best action's, in standard deviations of the healthy loss", ""]
-    lines.append(f"{'watchkeeper':28s}{'n':>6s}{'right':>8s}{'or abst.':>9s}{'cause':>8s}{'features':>9s}{'harmful':>9s}{'onset':>8s}")
+    lines.append(
+        f"{'watchkeeper':28s}{'n':>6s}{'right':>8s}{'or abst.':>9s}{'cause':>8s}{'features':>9s}{'harmful':>9s}{'onset':>8s}"
+    )
 
     def line(name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
         part = [r for r in mine if keep(r)]
@@ -61,5 +71,8 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
     for world in dict.fromkeys(r["world"] for r in mine):
         line(world, lambda r, w=world: r["world"] == w)
     times = [r["seconds"] for r in mine]
-    lines += ["", f"confidence error (ECE) {calibration_error(mine):.3f}; seconds a diagnosis: median {np.median(times):.2f}, largest {max(times):.2f}"]
+    lines += [
+        "",
+        f"confidence error (ECE) {calibration_error(mine):.3f}; seconds a diagnosis: median {np.median(times):.2f}, largest {max(times):.2f}",
+    ]
     return "\n".join(lines)

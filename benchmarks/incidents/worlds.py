@@ -45,7 +45,9 @@ class World:
         return self.pool.iloc[rng.integers(0, len(self.pool), n)].reset_index(drop=True)
 
 
-def _finish(name: str, real: bool, spec: ModelSpec, rows: pd.DataFrame | None, formula, segment, size: int = 1500) -> World:
+def _finish(
+    name: str, real: bool, spec: ModelSpec, rows: pd.DataFrame | None, formula, segment, size: int = 1500
+) -> World:
     rng = np.random.default_rng(7)
     if rows is not None:
         order = rng.permutation(len(rows))
@@ -68,7 +70,9 @@ def _finish(name: str, real: bool, spec: ModelSpec, rows: pd.DataFrame | None, f
 def _redrawn(spec: ModelSpec, rows: pd.DataFrame) -> Callable[[int, np.random.Generator], pd.DataFrame]:
     """Real rows moved by a twentieth of a standard deviation (repeated values and whole numbers stay such), with new labels."""
     rows = rows.reset_index(drop=True)
-    gentle = spec.model_copy(update={"training": spec.training.model_copy(update={"parameters": {"max_depth": 3, "n_estimators": 60}})})
+    gentle = spec.model_copy(
+        update={"training": spec.training.model_copy(update={"parameters": {"max_depth": 3, "n_estimators": 60}})}
+    )
     teacher = recipes.fit(gentle, rows)
     rest = None
     if spec.task.value == "regression":
@@ -163,7 +167,9 @@ def diabetes() -> World:
     raw["label"] = raw["target"].astype(float)
     columns = [c for c in raw.columns if c not in ("target", "label")]
     spec = _spec("diabetes", "regression", {c: "numeric" for c in columns})
-    return _finish("diabetes", True, spec, None, _redrawn(spec, _unused(raw[[*columns, "label"]].astype(float))), None, 1200)
+    return _finish(
+        "diabetes", True, spec, None, _redrawn(spec, _unused(raw[[*columns, "label"]].astype(float))), None, 1200
+    )
 
 
 def _customers(n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -216,7 +222,9 @@ def plants() -> World:
         "line": "categorical", "heat": "numeric", "flow": "numeric", "pressure": "numeric", "humidity": "numeric",
         "speed": "numeric",
     }  # fmt: skip
-    return _finish("plants", False, _spec("plants", "regression", kinds, segments=["line"]), None, _plants, "line", 3000)
+    return _finish(
+        "plants", False, _spec("plants", "regression", kinds, segments=["line"]), None, _plants, "line", 3000
+    )
 
 
 WORLDS: dict[str, Callable[[], World]] = {

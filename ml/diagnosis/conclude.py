@@ -60,7 +60,7 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     """The diagnosis that the signals carry."""
     choice = decide.choose(signals)
     votes = _votes(case, signals)
-    same = votes[(choice.cause, choice.act)] / max(sum(votes.values()), 1)
+    same = agreement(choice, votes)
     confidence = calibrated(same)
     causes = _ranked(case, choice, votes, confidence)
     verdict = verdict_of(choice.cause)
@@ -78,6 +78,13 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
         case.spec.name, verdict, causes, action, tuple(case.ledger.facts), tuple(case.not_checked), _ruled_out(case, choice),
         confidence, trials, case.spec.metric, same,
     )  # fmt: skip
+
+
+def agreement(choice: decide.Choice, votes: Counter[tuple[Cause, Act]]) -> float:
+    """The share of votes for the chosen action; recalibrating and retraining agree that the model must learn anew."""
+    learn = (Act.RECALIBRATE, Act.RETRAIN)
+    same = learn if choice.act in learn else (choice.act,)
+    return sum(n for (_, act), n in votes.items() if act in same) / max(sum(votes.values()), 1)
 
 
 def calibrated(share: float) -> float:

@@ -76,10 +76,13 @@ def choose(s: Signals) -> Choice:
             Act.FIX_DATA,
             "the served answers are not the model's answers to the logged inputs",
         )
-    if s.break_certain and s.break_moves and not _outweighed(s):
-        return Choice(
-            Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "an input is certainly broken and predictions move with it"
-        )
+    if s.break_certain and s.break_moves and not (harmed and _explains_little(s, best, enough)):
+        if _outweighed(s):
+            return Choice(
+                Cause.BAD_DEPLOYMENT, Act.ROLLBACK, "a deployment costs more than the break that came with it"
+            )
+        why = "an input is certainly broken and predictions move with it"
+        return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, why)
     if s.label_fault:
         return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
     if s.break_found and eligible(s.fix, FIX_SHARE):
@@ -94,7 +97,7 @@ def choose(s: Signals) -> Choice:
         return Choice(Cause.LABEL_DELAY, Act.WAIT_FOR_LABELS, "labels that should be here are not")
     if harmed:
         return _of_harm(s, eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
-    if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > 0:
+    if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > enough:
         return Choice(
             Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map from score to probability helps"
         )
@@ -109,6 +112,12 @@ def choose(s: Signals) -> Choice:
     if s.drifted:
         return Choice(Cause.HARMLESS_SHIFT, Act.NO_ACTION, "inputs moved and the loss is within tolerance")
     return Choice(Cause.HEALTHY, Act.NO_ACTION, "nothing moved beyond sampling noise")
+
+
+def _explains_little(s: Signals, best: float, enough: float) -> bool:
+    """The break is real, but the harm is another: learning anew (from unbroken rows) gains several times as much."""
+    anew = max((g.mean for g in (s.recalibrate, s.retrain) if g is not None and g.low > enough), default=0.0)
+    return s.fix is not None and anew >= best and s.fix.mean < FIX_SHARE * anew and anew - s.fix.mean > s.tolerance
 
 
 def _outweighed(s: Signals) -> bool:

@@ -109,7 +109,9 @@ def assess(
         exact = at if strength > 3.2 * np.sqrt(effect) and current[at:].mean() > current[:at].mean() else start
         if clock and exact > 0:
             onset = times.iloc[exact]
-        gradual = _is_gradual(current, exact)
+        begin = ramp_start(current, exact)
+        gradual = begin is not None
+        exact = exact if begin is None else begin
         if start == 0 and clock and onset is None and m:
             onset = times.iloc[0]
     high = difference + Z_WHOLE * se
@@ -133,24 +135,26 @@ def assess(
     )
 
 
-def _is_gradual(loss: Floats, at: int) -> bool:
-    """Whether a ramp explains the losses better than one step (residual sum of squares)."""
+def ramp_start(loss: Floats, at: int) -> int | None:
+    """The row where a ramp begins that explains the losses better than a step at `at` does; None where none does."""
     n = len(loss)
     if n < 100:
-        return False
+        return None
     x = np.arange(n) / n
-    best_ramp = np.inf
-    for begin in np.linspace(0, 0.7, 8):
-        for length in (0.3, 0.5, 0.75, 1.0):
+    best, start = np.inf, 0.0
+    for begin in np.linspace(0, 0.7, 15):
+        for length in (0.2, 0.35, 0.5, 0.75, 1.0):
             ramp = np.clip((x - begin) / length, 0, 1)
-            slope, level = np.polyfit(ramp, loss, 1)
+            centered = ramp - ramp.mean()
+            slope = float((centered * loss).sum() / (centered**2).sum())
             if slope > 0:
-                best_ramp = min(best_ramp, float(((loss - level - slope * ramp) ** 2).sum()))
+                rest = float(((loss - loss.mean() - slope * centered) ** 2).sum())
+                if rest < best:
+                    best, start = rest, float(begin)
     before, after = loss[:at], loss[at:]
-    stepped = float(((before - before.mean()) ** 2).sum() if len(before) else 0.0) + float(
-        ((after - after.mean()) ** 2).sum()
-    )
-    return best_ramp < stepped * (1 - 4 / n)
+    stepped = float(((after - after.mean()) ** 2).sum())
+    stepped += float(((before - before.mean()) ** 2).sum()) if len(before) else 0.0
+    return int(start * n) if best < stepped * (1 - 4 / n) else None
 
 
 def calibration_gap(truth: Floats, score: Floats) -> tuple[float, float]:

@@ -13,13 +13,13 @@ from ml.diagnosis import attribution, breaks, decide, harm, labels, replaying, s
 from ml.diagnosis.causes import Act
 from ml.diagnosis.evidence import Kind, Ledger
 from ml.diagnosis.intake import Frames, NotChecked
-from ml.diagnosis.repair import Break
+from ml.diagnosis.repair import Break, BreakKind
 from ml.errors import DataError, InvalidInput, SpecError
 from ml.metrics import Floats, labelled, metric_interval, positives, probability, row_loss
 from ml.models.predictor import Predictor
 from ml.monitors.maturity import Maturity, maturity
 from ml.results import Interval
-from ml.spec import ModelSpec, Task
+from ml.spec import FeatureType, ModelSpec, Task
 
 MOVES = 0.05
 MOST_HEALTHY = 20_000
@@ -222,8 +222,8 @@ def _look_for_shifts(case: Case) -> None:
         )
     if case.shifts and len(frames.history) >= 200:
         recent = frames.history.tail(max(len(frames.current), 500))
-        still = {s.feature for s in shift.shifts(spec, recent, frames.current, alpha=alpha)}
-        gone = [s for s in case.shifts if s.feature not in still]
+        still = {x.feature: x.effect for x in shift.shifts(spec, recent, frames.current, alpha=0.5, floor=0.0)}
+        gone = [x for x in case.shifts if still.get(x.feature, 0.0) < 0.4 * x.effect]
         case.like_history = len(gone) >= max(1, int(0.7 * len(case.shifts)))
         if case.like_history:
             case.cite(
@@ -348,6 +348,35 @@ def _judge(case: Case) -> None:
         )
 
 
+def _search_by_replay(case: Case) -> None:
+    """Breaks that leave each column looking as before (two alike columns swapped, a sign turned): only replay shows them."""
+    h = case.harm
+    if h is None or not h.harmed or case.moving or case.skew or case.fault or case.model is None or case.surrogate:
+        return
+    back = case.trials.get(Act.ROLLBACK)
+    if back is not None and back.low > h.tolerance / 2:
+        return
+    rows = case.usable.iloc[h.start :]
+    found = breaks.search_by_replay(case.spec, case.model, rows, case.loss[h.start :], h.difference, h.tolerance)
+    if found is None:
+        return
+    repair, gain, low, high = found
+    mask = np.zeros(len(case.frames.current), dtype=bool)
+    mask[case.rows[h.start] :] = True
+    moment = case.usable["timestamp"].iloc[h.start]
+    text = f"{repair.describe()}: answers fit the labels again ({gain:+.3g} of {h.difference:+.3g} a row)"
+    kind = BreakKind.SWAPPED if repair.swap else BreakKind.UNIT
+    start = None if pd.isna(moment) else moment
+    item = Break(kind, repair.features, mask, 1.0, start, None, repair, True, text, gain, int(case.rows[h.start]))
+    case.breaks.append(item)
+    case.moving.append(item)
+    number = case.ledger.add(
+        Kind.QUALITY, text, gain, interval=Interval(low, high), n=len(rows), unit="loss", source="breaks.search_by_replay",
+        feature=repair.features[0],
+    )  # fmt: skip
+    case.cite("break", number)
+
+
 def _check_skew(case: Case) -> None:
     if case.model is None or case.surrogate:
         return
@@ -382,20 +411,10 @@ def _replay(case: Case) -> None:
         return
     frame = case.usable.reset_index(drop=True)
     rows = case.rows
-    if case.moving:
-        touched = np.any([b.rows[rows] for b in case.moving], axis=0)
-        if touched.sum() >= 8:
-            first = int(np.flatnonzero(touched)[0])
-            part = frame.iloc[first:]
-            result, repaired = trial.fix_data(spec, part, case.model, case.moving, rows[first:], case.base_loss)
-            _record(
-                case,
-                result,
-                np.arange(first, len(frame)),
-                "undoing the break: " + "; ".join(b.remedy for b in case.moving),
-            )
-    harmed = h.harmed or case.gap_broken
     _try_rollback(case, frame)
+    _search_by_replay(case)
+    _try_repairs(case, frame)
+    harmed = h.harmed or case.gap_broken
     if not harmed:
         return
     start = h.start if len(frame) - h.start >= 60 else 0
@@ -403,7 +422,17 @@ def _replay(case: Case) -> None:
     if (again := trial.recalibrate(spec, part, case.seed)) is not None:
         _record(case, again, places, "recalibrating")
     if h.harmed:
-        _try_retraining(case, part, places)
+        clean = ~_touched(case)[start:]
+        fixed = case.trials.get(Act.FIX_DATA)
+        blamed = fixed is not None and fixed.gain >= decide.FIX_SHARE * h.difference
+        if clean.mean() < 0.5 and not blamed:
+            clean[:] = True
+        if clean.mean() < 0.5:
+            case.note(
+                "retraining", "most of the rows are broken: nothing may be learnt from them before they are repaired"
+            )
+        else:
+            _try_retraining(case, part[clean].reset_index(drop=True), places[clean])
         split_rows = case.usable.iloc[start:]
         case.split = attribution.attribute(
             spec, case.baseline, case.base_loss, split_rows, case.loss[start:], case.seed
@@ -429,8 +458,8 @@ def _replay(case: Case) -> None:
             )
         found = attribution.slices(spec, case.baseline, case.base_loss, split_rows, case.loss[start:])
         if found:
-            case.slice = found[0]
             f = found[0]
+            case.slice = next((x for x in found[:3] if spec.features[x.column].type is not FeatureType.NUMERIC), None)
             case.cite(
                 "slice",
                 case.ledger.add(
@@ -443,6 +472,39 @@ def _replay(case: Case) -> None:
                     feature=f.column,
                 ),
             )
+
+
+def _touched(case: Case) -> Any:
+    """Labelled rows that a break touches."""
+    every = [b.rows[case.rows] for b in case.moving]
+    return np.any(every, axis=0) if every else np.zeros(len(case.rows), dtype=bool)
+
+
+def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
+    """Each suspected break alone first: one that is not certain must prove itself, a certain one must not be refuted."""
+    kept = []
+    for item in case.moving:
+        hit = item.rows[case.rows]
+        if hit.sum() < 8:
+            kept += [item] if item.certain else []
+            continue
+        alone, _ = trial.fix_data(case.spec, frame[hit], case.model, [item], case.rows[hit], case.base_loss)
+        if alone.low > 0 or (item.certain and (item.lost or alone.high > 0)):
+            kept.append(item)
+    case.moving = kept
+    touched = _touched(case)
+    if touched.sum() < 8:
+        return
+    first = int(np.flatnonzero(touched)[0])
+    part, rows = frame.iloc[first:], case.rows[first:]
+    result, _ = trial.fix_data(case.spec, part, case.model, case.moving, rows, case.base_loss)
+    h = case.harm
+    little = h is not None and h.harmed and result.gain < decide.FIX_SHARE * h.difference
+    if little and not any(b.certain for b in kept):
+        case.moving = []
+        return
+    what = "undoing the break: " + "; ".join(b.remedy for b in case.moving)
+    _record(case, result, np.arange(first, len(frame)), what)
 
 
 def _record(case: Case, result: trial.Trial, places: Any, what: str) -> None:
