@@ -12,9 +12,10 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.domain.errors import InvalidInput, NotAllowed, WatchkeeperError
+from agent.domain.errors import InvalidInput, NotAllowed
 
 MOST_BYTES = 16 * 1024 * 1024
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -31,7 +32,7 @@ HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
 }
 
-Refuse = Callable[[Scope, WatchkeeperError, int | None], ASGIApp]
+Refuse = Callable[[Scope, Exception], ASGIApp]
 
 
 def split_bind(bind: str) -> tuple[str, int]:
@@ -83,19 +84,15 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        length = Headers(scope=scope).get("content-length", "0")
         try:
             require_ours(scope)
-        except NotAllowed as error:
-            await self.refuse(scope, error, None)(scope, receive, send_with_headers)
-            return
-        length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BYTES:
-            await self.refuse(scope, _too_long(), 413)(scope, receive, send_with_headers)
-            return
-        try:
+            if not length.isdigit() or int(length) > MOST_BYTES:
+                raise HTTPException(413, _too_long())
+        except (NotAllowed, HTTPException) as error:
+            await self.refuse(scope, error)(scope, receive, send_with_headers)
+        else:
             await self.app(scope, _bounded(receive), send_with_headers)
-        except _TooLong:
-            await self.refuse(scope, _too_long(), 413)(scope, receive, send_with_headers)
 
 
 def require_ours(scope: Scope) -> None:
@@ -123,14 +120,8 @@ def _hostname(host: str) -> str:
         return ""
 
 
-class _TooLong(Exception):
-    """The body went on beyond the bound."""
-
-
-def _too_long() -> InvalidInput:
-    return InvalidInput(
-        f"The body is longer than {MOST_BYTES // 1024**2} MB; send fewer rows at once, or use `watchkeeper ingest`."
-    )
+def _too_long() -> str:
+    return f"The body is longer than {MOST_BYTES // 1024**2} MB; send fewer rows at once, or use `watchkeeper ingest`."
 
 
 def _bounded(receive: Receive) -> Callable[[], Awaitable[Message]]:
@@ -141,7 +132,7 @@ def _bounded(receive: Receive) -> Callable[[], Awaitable[Message]]:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MOST_BYTES:
-            raise _TooLong
+            raise HTTPException(413, _too_long())
         return message
 
     return counted

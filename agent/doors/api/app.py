@@ -72,8 +72,5 @@ def _for_people(request: Request) -> bool:
     return not path.startswith(("/api/", "/healthz", "/readyz", "/static/"))
 
 
-def _refuse(scope: Scope, error: WatchkeeperError, status: int | None) -> ASGIApp:
-    response = problems.answer(Request(scope), error)
-    if status is not None:
-        response.status_code = status
-    return response
+def _refuse(scope: Scope, error: Exception) -> ASGIApp:
+    return _explain(Request(scope), error)

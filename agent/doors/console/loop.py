@@ -27,7 +27,7 @@ RECENT = 12
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model. mood: good | attention | waiting | stale | new."""
+    """One model. mood: good | attention | waiting | acting | stale | new."""
 
     spec: ModelSpec
     mood: str
@@ -77,7 +77,7 @@ def read_bar(services: Services, session: Session) -> Bar:
 def read_loop(services: Services, session: Session) -> Loop:
     """The whole page."""
     bar = read_bar(services, session)
-    models = [_model(session, spec, bar.now) for spec in queries.specs(session).values()]
+    models = [_model(session, spec, bar.now, bar.replayed) for spec in queries.specs(session).values()]
     policy = services.policy()
     queue = [_card(session, policy, proposal) for proposal in waiting(session)]
     recent = session.scalars(select(Incident).order_by(Incident.opened_at.desc(), Incident.id).limit(RECENT)).all()
@@ -99,14 +99,14 @@ def _card(session: Session, policy: object, proposal: Proposal) -> Card:
     return make_card(policy, proposal, diagnosis, list(approvals))  # type: ignore[arg-type]
 
 
-def _model(session: Session, spec: ModelSpec, now: datetime) -> ModelCard:
+def _model(session: Session, spec: ModelSpec, now: datetime, replayed: bool) -> ModelCard:
     run, incident = queries.latest_run(session, spec.name), queries.unresolved_incident(session, spec.name)
     live, ledger = queries.live_proposal(session, spec.name), queries.deployments(session, spec.name)
     points, no_data = _points(session, spec)
     incidents = session.scalars(select(Incident).where(Incident.model == spec.name)).all()
     age = now - run.window_end if run else None
     known = [point for point in points if point.value is not None]
-    mood, says = _mood(spec, run, age, incident, live)
+    mood, says = _mood(spec, run, None if replayed else age, incident, live)
     return ModelCard(
         spec=spec,
         mood=mood,
@@ -150,16 +150,17 @@ def _points(session: Session, spec: ModelSpec) -> tuple[list[Point], str]:
 def _mood(
     spec: ModelSpec, run: MonitorRun | None, age: timedelta | None, incident: Incident | None, live: Proposal | None
 ) -> tuple[str, str]:
+    """`age` is None where the clock is replayed: it jumps between the years of different stories."""
     if live is not None and live.state == "pending":
         return "waiting", "waits for a decision"
     if incident is not None:
-        told = {
-            IncidentState.ACTING: "an action is being carried out",
-            IncidentState.VERIFYING: "watching whether it helped",
-        }
-        return "attention", told.get(IncidentState(incident.state), f"incident {incident.state}")
-    if run is None or age is None:
+        if incident.state == IncidentState.ACTING:
+            return "acting", "an action is being carried out"
+        if incident.state == IncidentState.VERIFYING:
+            return "acting", "watching whether it helped"
+        return "attention", f"incident {incident.state}"
+    if run is None:
         return "new", "not looked at yet"
-    if age > 3 * spec.every + timedelta(minutes=5):
+    if age is not None and age > 3 * spec.every + timedelta(minutes=5):
         return "stale", "not looked at for a while"
     return "good", "quiet"

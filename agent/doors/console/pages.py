@@ -49,14 +49,21 @@ def _environment() -> Environment:
         moment=words.moment,
         number=words.number,
         metric=words.metric_name,
-        length=wording.length,
+        duration=wording.length,
         words=wording.words,
         names=wording.names,
         percent=wording.percent,
         visible=wording.visible,
         sentence=_sentence,
+        heading=_heading,
     )
     return env
+
+
+def _heading(text: object) -> str:
+    """Free text as a heading: a capital at the start, nothing hidden."""
+    said = wording.visible(text, 160).strip()
+    return said[:1].upper() + said[1:]
 
 
 def _sentence(text: object) -> str:
@@ -93,7 +100,7 @@ Form = Annotated[dict[str, str], Depends(read_form)]
 @router.get("/")
 def show_loop(services: ServicesDep) -> Response:
     with services.store.read() as session:
-        return _page("loop.html", loop=read_loop(services, session))
+        return _page("loop.html", view=read_loop(services, session))
 
 
 @router.get("/incidents/{id}")

@@ -49,7 +49,7 @@ def steps(story: Story) -> list[Step]:
     count = len(story.alerts)
     return [
         Step("monitor", "done", "crossed a bound", incident.opened_at),
-        Step("alert", "done", f"{count} alert{'' if count == 1 else 's'}", incident.opened_at),
+        Step("alert", "done", f"{count} alert{'' if count == 1 else 's'}" if count else "raised", incident.opened_at),
         Step("incident", "done", incident.severity, incident.opened_at),
         _diagnosis(story, over),
         *_action(story, over),

@@ -11,26 +11,41 @@ from markupsafe import Markup
 
 from agent.doors.console.charts import bar, whisker
 
+Pair = tuple[float | None, float | None]
+NOTHING: Pair = (None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """One action on the same recent rows as all others."""
+    """One action on the same recent rows as all others. `loss` and `metric` are as it is, and as it would be; `gain` is
+    the fall of the loss of a row, less `ordinary`, what any retraining gains."""
 
     kind: str
     n: int | None
-    metric: str
-    before: float | None
-    after: float | None
+    name: str
+    metric: Pair
+    loss: Pair
     gain: float | None
     low: float | None
     high: float | None
+    ordinary: float = 0.0
+
+    @property
+    def shown(self) -> Pair:
+        """What the bars show: the loss, in which the gain is counted, where it is known."""
+        return self.metric if None in self.loss else self.loss
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether the bars show a loss that is not the metric itself."""
+        return None not in self.loss and self.loss != self.metric
 
     @property
     def bars(self) -> tuple[Markup, Markup] | None:
-        if self.before is None or self.after is None or min(self.before, self.after) < 0:
+        before, after = self.shown
+        if before is None or after is None or min(before, after) < 0:
             return None
-        most = max(self.before, self.after)
-        return bar(self.before, most, "before"), bar(self.after, most, "after")
+        return bar(before, max(before, after), "before"), bar(after, max(before, after), "after")
 
     def whisker(self, scale: float | None = None) -> Markup:
         if self.gain is None or self.low is None or self.high is None:
@@ -42,20 +57,25 @@ def read_trial(document: Mapping[str, Any] | None) -> TrialView | None:
     """A trial from a diagnosis, or the verification after which a rollback is offered; None where neither is given."""
     if not document:
         return None
-    low, high = _pair(document.get("interval"))
-    metric = document.get("metric")
+    gain, (low, high), n = _number(document.get("gain")), _pair(document.get("interval")), document.get("n")
+    metric, loss = document.get("metric"), document.get("loss")
     if isinstance(metric, Mapping):
-        name, before, after = str(metric.get("name", "")), _number(metric.get("before")), _number(metric.get("after"))
-    elif "do_nothing" in document:  # what undoing gives is what doing nothing would have given
-        name, before, after = str(metric or ""), _number(document.get("after")), _number(document.get("do_nothing"))
-        gain = _number(document.get("gain"))
-        return TrialView("rollback", document.get("n"), name, before, after, _minus(gain), _minus(high), _minus(low))
-    else:
-        name = str(metric or "")
-        before, after = _number(document.get("metric_before")), _number(document.get("metric_after"))
-    kind = str(document.get("kind") or document.get("action") or "")
-    view = TrialView(kind, document.get("n"), name, before, after, _number(document.get("gain")), low, high)
-    return None if view.gain is None and view.before is None else view
+        view = TrialView(
+            kind=str(document.get("kind") or document.get("action") or ""),
+            n=n,
+            name=str(metric.get("name", "")),
+            metric=(_number(metric.get("before")), _number(metric.get("after"))),
+            loss=(_number(loss.get("before")), _number(loss.get("after"))) if isinstance(loss, Mapping) else NOTHING,
+            gain=gain,
+            low=low,
+            high=high,
+            ordinary=max(_number(document.get("ordinary_gain")) or 0.0, 0.0),
+        )
+        return None if view.gain is None and view.bars is None else view
+    if "do_nothing" not in document:
+        return None
+    undone = (_number(document.get("after")), _number(document.get("do_nothing")))
+    return TrialView("rollback", n, str(metric or ""), undone, NOTHING, _minus(gain), _minus(high), _minus(low))
 
 
 def read_trials(document: Mapping[str, Any]) -> tuple[list[TrialView], float]:
@@ -70,7 +90,7 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
-def _pair(value: Any) -> tuple[float | None, float | None]:
+def _pair(value: Any) -> Pair:
     return (
         (_number(value[0]), _number(value[1])) if isinstance(value, (list, tuple)) and len(value) == 2 else (None, None)
     )
