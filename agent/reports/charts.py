@@ -7,7 +7,10 @@ moment a line with a letter that the caption explains. No text from outside is d
 from __future__ import annotations
 
 import io
+import math
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.reports.shape import Chart, Mark
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, LINE, BAND, ALARM = "#1b1f24", "#5b6570", "#d8dde3", "#0b5fa5", "#9cc4e4", "#b3261e"
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", LINE: "--line", BAND: "--band", ALARM: "--alarm"}
 WIDE, NARROW = (7.6, 3.1), (4.3, 3.2)
+EPOCH = datetime(1970, 1, 5, tzinfo=UTC)
+"""A Monday, from which round times are counted."""
+STEPS = [timedelta(days=d) for d in (1 / 24, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 7, 14, 28, 56, 91, 182, 365)]
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "watchkeeper",
@@ -64,8 +70,6 @@ def themed(svg: str) -> str:
 
 
 def _draw(axes: Axes, chart: Chart, narrow: bool) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
     known: list[Any] = [p for p in chart.points if p.at is not None]
     times = [p.at for p in known]
     values = [_number(p.value) for p in known]
@@ -78,30 +82,49 @@ def _draw(axes: Axes, chart: Chart, narrow: bool) -> None:
     axes.step(times, thresholds, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), where="post")
     axes.set_ylabel(f"{chart.metric} ({chart.better} is better)")
     axes.margins(x=0.03, y=0.12)
+    ends = [p.at for p in known] + [m.at for m in chart.marks]
+    first, last = min(ends), max(ends)
+    pad = max((last - first) * 0.03, timedelta(hours=6))
+    first, last = first - pad, last + pad
+    axes.set_xlim(*_days([first, last]))
     _mark(axes, chart.marks)
-    locator = AutoDateLocator(  # type: ignore[no-untyped-call]
-        minticks=3, maxticks=5 if narrow else 8
-    )
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(
-        ConciseDateFormatter(locator, show_offset=True)  # type: ignore[no-untyped-call]
-    )
+    ticks, labels = _ticks(first, last, 4 if narrow else 7)
+    axes.set_xticks(_days(ticks), labels)
     axes.tick_params(length=0)
+
+
+def _days(times: Sequence[datetime]) -> list[float]:
+    """Times as the axis counts them."""
+    from matplotlib.dates import date2num
+
+    return [float(number) for number in date2num(list(times))]  # type: ignore[no-untyped-call]
+
+
+def _ticks(first: datetime, last: datetime, most: int) -> tuple[list[datetime], list[str]]:
+    """At most `most` round times within a span, and what they are called; the year stands under the first."""
+    span = last - first
+    step = next((s for s in STEPS if span / s <= most), STEPS[-1] * math.ceil(span / (STEPS[-1] * most)))
+    index = math.ceil((first - EPOCH) / step)
+    times: list[datetime] = []
+    while (time := EPOCH + index * step) <= last:
+        times.append(time)
+        index += 1
+    form = "%d %b %H:%M" if step < timedelta(days=1) else "%d %b" if step < timedelta(days=300) else "%b %Y"
+    labels = [f"{time:{form}}" for time in times]
+    if labels and step < timedelta(days=300):
+        labels = [
+            label + (f"\n{time:%Y}" if i == 0 or time.year != times[i - 1].year else "")
+            for i, (time, label) in enumerate(zip(times, labels, strict=True))
+        ]
+    return times, labels
 
 
 def _mark(axes: Axes, marks: list[Mark]) -> None:
     """A line and a letter for each moment; letters that would touch stand on several floors."""
-    from matplotlib.dates import date2num
-
     low, high = axes.get_xlim()
-    if marks:
-        at = [float(date2num(m.at)) for m in marks]  # type: ignore[no-untyped-call]
-        pad = 0.02 * (max(high, *at) - min(low, *at))
-        low, high = min(low, min(at) - pad), max(high, max(at) + pad)
-        axes.set_xlim(low, high)
     floors: list[float] = []
     for mark in marks:
-        x = float(date2num(mark.at))  # type: ignore[no-untyped-call]
+        x = _days([mark.at])[0]
         floor = next((i for i, last in enumerate(floors) if x - last > 0.035 * (high - low)), len(floors))
         floors[floor:] = [x, *floors[floor + 1 :]]
         dashed = mark.kind in ("onset", "detected")
