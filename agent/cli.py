@@ -1,6 +1,6 @@
 """The command line. Every command imports what it needs when it runs, so that `--help` is quick.
 
-Exit codes: 0 done, 1 the answer is "no", 2 the input or the configuration is wrong, 3 something that was needed is down.
+Exit codes: 0 done, 1 the answer is "no", 2 the input or the configuration is wrong, 3 something needed is down.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ def main() -> None:
     """Run the command line; errors become one sentence and an exit code, never a traceback."""
     try:
         code = app(standalone_mode=False)
-    except Exception as error:  # the outermost edge
+    except Exception as error:  # noqa: BLE001 (the outermost edge: no traceback reaches a person)
         from agent.commands.output import report_error
 
         sys.exit(report_error(error, as_json="--json" in sys.argv))

@@ -43,7 +43,7 @@ def run_ready(services: Services, *, worker: str) -> int:
 
 
 def claim(services: Services, *, worker: str) -> Execution | None:
-    """Take one execution; None when there is none, or nothing may start now (kill switch, freeze window, hourly bound)."""
+    """Take one execution; None when there is none, or nothing may start now (kill switch, freeze, hourly bound)."""
     with services.store.write() as session:
         wall = services.wall()
         row = session.scalar(

@@ -211,7 +211,8 @@ def show_incident(services: Services, wanted: str) -> dict[str, Any]:
 
 def render_incident(item: dict[str, Any]) -> None:
     console.print(
-        f"[bold]{item['id']}[/] {item['model']}: {styled(item['state'])}, {item['severity']}, opened {when(item['opened_at'])} UTC"
+        f"[bold]{item['id']}[/] {item['model']}: {styled(item['state'])}, {item['severity']}, "
+        f"opened {when(item['opened_at'])} UTC"
     )
     console.print(item["title"], markup=False)
     for alert in item["alerts"]:
@@ -221,7 +222,8 @@ def render_incident(item: dict[str, Any]) -> None:
     for proposal in item["proposals"]:
         decided = f" by {proposal['decided_by']}" if proposal["decided_by"] else ""
         console.print(
-            f"Proposal [bold]{proposal['id']}[/] {proposal['action']['kind']}: {styled(proposal['state'])}{decided}. {proposal['reason']}"
+            f"Proposal [bold]{proposal['id']}[/] {proposal['action']['kind']}: "
+            f"{styled(proposal['state'])}{decided}. {proposal['reason']}"
         )
         if proposal["verification"]:
             console.print(f"  {proposal['verification'].get('statement', '')}", markup=False)

@@ -121,7 +121,8 @@ def _render_trial(trial: dict[str, Any]) -> None:
     before, after = trial.get("metric_before"), trial.get("metric_after")
     if before is not None and after is not None:
         console.print(
-            f"Trial on {trial.get('n', '?')} recent rows: {trial.get('metric', 'metric')} {number(before)} -> {number(after)}"
+            f"Trial on {trial.get('n', '?')} recent rows: "
+            f"{trial.get('metric', 'metric')} {number(before)} -> {number(after)}"
         )
     if trial.get("gain") is not None:
         low, high = trial.get("interval") or (None, None)
@@ -170,7 +171,8 @@ def explain_policy(services: Services, wanted: str) -> dict[str, Any]:
 
 def render_policy(item: dict[str, Any]) -> None:
     console.print(
-        f"{item['proposal']} is of {item['risk']} risk: {item['approvals_needed']} approval(s) by {', '.join(item['roles'])}."
+        f"{item['proposal']} is of {item['risk']} risk: "
+        f"{item['approvals_needed']} approval(s) by {', '.join(item['roles'])}."
     )
     for name, answer in item["people"].items():
         console.print(f"  {'may' if answer['allowed'] else 'may not'}: {name}. {answer['reason']}", markup=False)

@@ -189,7 +189,8 @@ def render_ingested(result: dict[str, Any]) -> None:
         if item["duplicates"]:
             said += f", {item['duplicates']} were there already"
         if item["unknown"]:
-            said += f"; {item['unknown']} are for predictions not seen yet (first: {item['first_unknown']}), kept until they come"
+            first = item["first_unknown"]
+            said += f"; {item['unknown']} are for predictions not seen yet (first: {first}), kept until they come"
         console.print(said + ".", markup=False)
     last = max((item["to"] for item in result["files"] if item["to"] is not None), default=None)
     if last is not None:

@@ -14,6 +14,7 @@ from agent.demo.story import Chapter
 from agent.store.tables import Approval, Diagnosis, Execution, Incident, Proposal, Verification
 from ml.metrics import labelled, metric
 from ml.results import Window
+from tools.actions import ActionKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +67,13 @@ def outcome(stage: Stage, chapter: Chapter) -> dict[str, Any]:
 def _worked_on(
     session: Session, stage: Stage, chapter: Chapter, incident: Incident | None
 ) -> tuple[Diagnosis | None, Proposal | None]:
-    """The chapter's proposal and the diagnosis it came from; without one, the first diagnosis of its incident."""
+    """The chapter's first proposal to change a model or mend data, and the diagnosis it came from; without one, the
+    first diagnosis of its incident."""
     query = select(Proposal).where(
-        Proposal.model == stage.model, Proposal.created_at >= chapter.start, Proposal.created_at <= chapter.end
+        Proposal.model == stage.model, Proposal.created_at > chapter.start, Proposal.created_at <= chapter.end
     )
-    proposal = session.scalar(query.order_by(Proposal.created_at).limit(1))
+    proposals = session.scalars(query.order_by(Proposal.created_at)).all()
+    proposal = next((p for p in proposals if p.kind != ActionKind.REFRESH_REFERENCE), next(iter(proposals), None))
     if proposal is not None and proposal.diagnosis_id:
         return session.get(Diagnosis, proposal.diagnosis_id), proposal
     if incident is None:

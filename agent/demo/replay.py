@@ -79,7 +79,7 @@ def play(stage: Stage, decide: Decider | None = None) -> None:
     now = chapters[0].start
     while now < chapters[-1].end:
         chapter = next(c for c in reversed(chapters) if c.start <= now)
-        after = min(now + stage.story.every, chapter.end)
+        after = min(now + chapter.every, chapter.end)
         if chapter.start == now and chapter.happens is not None:
             chapter.happens(stage)
         arrive(stage, chapter, now, after)
@@ -149,7 +149,7 @@ def arrive(stage: Stage, chapter: Chapter, start: datetime, end: datetime) -> No
 
 
 def break_rows(stage: Stage, chapter: Chapter, rows: pd.DataFrame, *, repaired: bool = True) -> pd.DataFrame:
-    """The rows as they arrive: with the chapter's fault, from its onset until its repair (`repaired` False: for ever)."""
+    """The rows as they arrive: with the chapter's fault, from its onset until its repair (never, when not `repaired`)."""
     if chapter.fault is None:
         return rows
     broken = rows["timestamp"] >= (chapter.fault_from or chapter.start)

@@ -17,40 +17,44 @@ HOSPITAL = ("hospital", "Hungary")
 
 def bikes() -> Story:
     """A model trained on January and February meets the spring."""
-    start = datetime(2011, 3, 1, tzinfo=UTC)
+    start, end = datetime(2011, 3, 1, tzinfo=UTC), datetime(2011, 6, 1, tzinfo=UTC)
     return Story(
         stream=scenarios.bike_demand(),
-        chapters=(Chapter("seasonal-failure", start, datetime(2011, 5, 24, tzinfo=UTC), decision=APPROVED),),
-        every=2 * DAY,
+        chapters=(Chapter("seasonal-failure", start, end, every=2 * DAY, decision=APPROVED),),
     )
 
 
 def hearts() -> Story:
     """A healthy month, a harmless shift, a bad deployment, and one hospital that changes its unit."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    shifted, deployed, broken, end = start + 30 * DAY, start + 42 * DAY, start + 58 * DAY, start + 76 * DAY
+    shifted, back, deployed, broken, end = (start + days * DAY for days in (30, 38, 44, 58, 74))
     return Story(
-        stream=scenarios.heart_disease(start=start, live_days=76),
+        stream=scenarios.heart_disease(start=start, live_days=74),
         chapters=(
-            Chapter("healthy", start, shifted, decision=APPROVED),
-            Chapter("harmless-shift", shifted, deployed, decision=APPROVED, fault=_new_cuffs),
+            Chapter("healthy", start, shifted, every=2 * DAY, decision=APPROVED),
+            Chapter("harmless-shift", shifted, back, decision=APPROVED, fault=_new_cuffs),
+            Chapter(None, back, deployed, every=2 * DAY, decision=APPROVED),
             Chapter("bad-deployment", deployed, broken, decision=APPROVED, happens=_deploy_swapped),
-            Chapter("unit-fault", broken, end, decision=APPROVED, fault=_millimoles, fault_from=broken + DAY * 2.5),
+            Chapter("unit-fault", broken, end, decision=APPROVED, fault=_millimoles, fault_from=broken + 2.5 * DAY),
         ),
-        every=DAY,
     )
 
 
 def rain() -> Story:
     """The dew point changes its meaning: nobody decides on the first proposal, and the next one is rejected."""
-    start, expired, end = (datetime(year, month, 1, tzinfo=UTC) for year, month in ((1981, 6), (1982, 1), (1983, 1)))
+    start, expired, end = (datetime(year, month, 1, tzinfo=UTC) for year, month in ((1981, 6), (1982, 7), (1983, 1)))
     return Story(
         stream=scenarios.rainfall(),
         chapters=(
-            Chapter("expired", start, expired),
-            Chapter("rejected", expired, end, decision=Decision(False, "The station was moved: ask NOAA first.")),
+            Chapter("expired", start, expired, every=30 * DAY),
+            Chapter(
+                "rejected",
+                expired,
+                end,
+                every=30 * DAY,
+                decision=Decision(False, "The station was moved: ask NOAA first."),
+            ),
         ),
-        every=30 * DAY,
     )
 
 
@@ -71,7 +75,7 @@ def _deploy_swapped(stage: Stage) -> None:
     from ml.models import recipes, training
 
     past = stage.story.stream.past
-    swapped = scenarios.swap_columns(scenarios.swap_columns(past, "oldpeak", "thalch"), "ca", "age")
+    swapped = scenarios.swap_columns(past, "chol", "thalch")
     candidate = training.register_external(
         stage.spec,
         recipes.fit(stage.spec, swapped),

@@ -26,6 +26,7 @@ class Decision:
 class Chapter:
     """A span of a story. `name` is the scenario's name in the contract, or None for what only leads on.
 
+    every: how often the watch looks.
     happens: something done at the start of the chapter (a deployment). fault: what breaks the rows that arrive, until
     somebody repairs the source, `repair` after the data's owner was told.
     """
@@ -33,6 +34,7 @@ class Chapter:
     name: str | None
     start: datetime
     end: datetime
+    every: timedelta = timedelta(days=1)
     decision: Decision | None = None
     happens: Callable[[Stage], None] | None = None
     fault: Callable[[pd.DataFrame], pd.DataFrame] | None = None
@@ -42,14 +44,10 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Story:
-    """One model: its stream (what its first version is trained on, and what arrives later) and its chapters.
-
-    every: how often the watch looks.
-    """
+    """One model: its stream (what its first version is trained on, and what arrives later) and its chapters."""
 
     stream: Stream
     chapters: tuple[Chapter, ...]
-    every: timedelta
 
     @property
     def model(self) -> str:

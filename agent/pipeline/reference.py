@@ -63,13 +63,24 @@ def _beginning(services: Services, spec: ModelSpec, before: datetime) -> Referen
 
 
 def healthy_history(services: Services, session: Session, spec: ModelSpec, before: datetime) -> pd.DataFrame:
-    """The rows of the last windows before `before`, whichever version answered, without the harmed ones."""
+    """The rows of the last windows before `before`, whichever version answered, without the harmed and doubtful ones.
+
+    A model that fails slowly must not be compared with its own failing: windows whose loss had risen by more than half
+    the tolerance are left out, though nobody called them an incident yet.
+    """
     window = Window.before(before, HISTORY_WINDOWS * spec.window)
-    return without_harmed(session, spec, services.log.read(spec, window, as_of=before))
+    frame = without_harmed(session, spec, services.log.read(spec, window, as_of=before))
+    return _outside(frame, queries.doubtful_windows(session, spec.name, since=window.start))
 
 
 def without_harmed(session: Session, spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows outside past incidents and unfit windows: what is over must not raise the next alarm."""
-    for window in (*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)):
+    return _outside(
+        frame, [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
+    )
+
+
+def _outside(frame: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
+    for window in windows:
         frame = frame[(frame["timestamp"] < window.start) | (frame["timestamp"] >= window.end)]
     return frame

@@ -35,11 +35,15 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
             alert.cleared_at = at
         elif verdict.outcome == "raise":
             if alert is None:
-                incident = incident or _open(session, spec, measurement, verdict.severity, at)
+                home = incident or _told_harmless(session, spec, verdict.severity, at)
+                home = home or _open(session, spec, measurement, verdict.severity, at)
+                if home.state != IncidentState.RESOLVED:
+                    incident = home
+                    incident.severity = worst([incident.severity, verdict.severity])
                 session.add(
                     Alert(
                         model=spec.name,
-                        incident_id=incident.id,
+                        incident_id=home.id,
                         fingerprint=key,
                         severity=verdict.severity,
                         monitor=measurement.monitor,
@@ -49,7 +53,6 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                         last_seen=at,
                     )
                 )
-                incident.severity = worst([incident.severity, verdict.severity])
             else:
                 alert.last_seen, alert.looks, alert.detail = at, alert.looks + 1, measurement.detail
                 if incident is not None and alert.incident_id != incident.id:
@@ -61,6 +64,20 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
             )
     return incident
+
+
+def _told_harmless(session: Session, spec: ModelSpec, severity: str, at: datetime) -> Incident | None:
+    """The incident that told the recent drift harmless: more of the same within a window is noted with it, and asks
+    nobody again. Anything graver than `info` opens a new incident."""
+    if severity != "info":
+        return None
+    latest = session.scalar(
+        select(Incident).where(Incident.model == spec.name).order_by(Incident.opened_at.desc()).limit(1)
+    )
+    if latest is None or latest.resolved_at is None or latest.resolved_at < at - spec.window:
+        return None
+    diagnosis = queries.latest_diagnosis(session, latest.id)
+    return latest if diagnosis is not None and diagnosis.verdict != "incident" else None
 
 
 def _open(session: Session, spec: ModelSpec, measurement: Measurement, severity: str, at: datetime) -> Incident:

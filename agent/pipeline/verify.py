@@ -130,7 +130,7 @@ def _judge_switch(
             "inconclusive", {"statement": "There was no version before this one to compare with.", "n": len(after)}
         )
     old = services.registry.load(spec.name, replaced, spec)
-    nothing_done = after.assign(**{name: column for name, column in old.predict(after).items()})
+    nothing_done = after.assign(**{str(name): column for name, column in old.predict(after).items()})
     gain = row_loss(spec, nothing_done) - row_loss(spec, after)
     low, high = _interval(gain)
     numbers = {
@@ -141,7 +141,10 @@ def _judge_switch(
         "gain": float(gain.mean()),
         "interval": [low, high],
     }
-    told = f"{spec.metric} {numbers['after']:.3g} on {len(after)} later rows, where version {replaced} would have had {numbers['do_nothing']:.3g}"
+    told = (
+        f"{spec.metric} {_shown(numbers['after'])} on {len(after)} later rows, "
+        f"where version {replaced} would have had {_shown(numbers['do_nothing'])}"
+    )
     if low > 0:
         return Finding("succeeded", {"statement": f"It helped: {told}.", **numbers})
     if high < 0:
@@ -242,7 +245,7 @@ def _champion(services: Services, spec: ModelSpec) -> str | None:
 
 
 def _interval(values: np.ndarray[Any, np.dtype[np.float64]], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean, over blocks of about the square root of the rows (they are in order of time)."""
+    """95 % bootstrap interval of a mean, over blocks of neighbours (the rows are in order of time)."""
     rng = np.random.default_rng(seed)
     blocks = np.array_split(values, max(int(np.sqrt(len(values))), 2))
     sums = np.array([block.sum() for block in blocks])
@@ -251,6 +254,10 @@ def _interval(values: np.ndarray[Any, np.dtype[np.float64]], seed: int = 0) -> t
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _shown(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
 
 
 def _finite(value: float) -> float | None:

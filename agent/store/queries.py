@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import InvalidInput, NotFound
 from agent.domain.incident import IncidentState
 from agent.domain.proposal import LIVE
-from agent.store.tables import Alert, Control, Deployment, Diagnosis, Incident, Model, MonitorRun, Proposal, UnfitWindow
+from agent.store.tables import (
+    Alert,
+    Control,
+    Deployment,
+    Diagnosis,
+    Incident,
+    MeasurementRow,
+    Model,
+    MonitorRun,
+    Proposal,
+    UnfitWindow,
+)
 from ml.results import Window
 from ml.spec import ModelSpec, parse_spec
 
@@ -87,13 +98,26 @@ def unfit_windows(session: Session, model: str) -> list[Window]:
 
 def past_incident_windows(session: Session, model: str) -> list[Window]:
     """Event time that a resolved incident of this model calls harmed: from its onset until it was resolved."""
-    query: Select[Any] = (
+    query = (
         select(Incident.resolved_at, func.min(func.coalesce(Diagnosis.onset, Diagnosis.window_start)))
         .join(Diagnosis, Diagnosis.incident_id == Incident.id)
         .where(Incident.model == model, Incident.state == IncidentState.RESOLVED, Diagnosis.verdict == "incident")
         .group_by(Incident.id, Incident.resolved_at)
     )
-    return [Window(start, resolved) for resolved, start in session.execute(query) if start < resolved]
+    return [Window(start, end) for end, start in session.execute(query) if end is not None and start < end]
+
+
+def doubtful_windows(session: Session, model: str, *, since: datetime) -> list[Window]:
+    """Windows of looks whose mean loss had risen by more than half of what is tolerated."""
+    rows = session.execute(
+        select(MeasurementRow.window_start, MeasurementRow.window_end).where(
+            MeasurementRow.model == model,
+            MeasurementRow.monitor == "performance.loss",
+            MeasurementRow.window_end > since,
+            MeasurementRow.value > MeasurementRow.threshold / 2,
+        )
+    )
+    return [Window(start, end) for start, end in rows]
 
 
 def latest_run(session: Session, model: str) -> MonitorRun | None:

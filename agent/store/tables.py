@@ -122,7 +122,7 @@ class MonitorRun(Base):
 
 
 class StoredProfile(Base):
-    """The profile of one window, kept so that later windows are ranked against healthy ones; stored windows do not overlap."""
+    """The profile of one window, kept to rank later ones against; stored windows do not overlap."""
 
     __tablename__ = "profile"
     model: Mapped[str] = mapped_column(ForeignKey("model.name"), primary_key=True)

@@ -38,7 +38,10 @@ class TrialView:
     @property
     def of_loss(self) -> bool:
         """Whether the bars show a loss that is not the metric itself."""
-        return None not in self.loss and self.loss != self.metric
+        before, after = self.loss
+        if before is None or after is None:
+            return False
+        return not (_same(before, self.metric[0]) and _same(after, self.metric[1]))
 
     @property
     def bars(self) -> tuple[Markup, Markup] | None:
@@ -84,6 +87,10 @@ def read_trials(document: Mapping[str, Any]) -> tuple[list[TrialView], float]:
     found.sort(key=lambda view: -(view.gain if view.gain is not None else -math.inf))
     ends = [abs(end) for view in found for end in (view.low, view.high) if end is not None]
     return found, max(ends, default=1.0) * 1.05 or 1.0
+
+
+def _same(one: float, other: float | None) -> bool:
+    return other is not None and math.isclose(one, other, rel_tol=1e-9)
 
 
 def _number(value: Any) -> float | None:

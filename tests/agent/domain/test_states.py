@@ -18,8 +18,9 @@ def test_every_state_is_reached_and_only_ends_have_no_way_out(table, start, ends
     reached = {start}
     while more := {after for (before, _), after in table.items() if before in reached} - reached:
         reached |= more
-    assert reached == set(type(start))
-    assert {state for state in type(start) if not any(before == state for before, _ in table)} == ends
+    states = list(type(start))
+    assert reached == set(states)
+    assert {state for state in states if not any(before == state for before, _ in table)} == ends
 
 
 def test_an_event_that_does_not_apply_names_the_thing_its_state_and_what_does():
