@@ -85,7 +85,7 @@ def choose(s: Signals) -> Choice:
         return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, why)
     if s.label_fault:
         return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
-    if s.break_found and eligible(s.fix, FIX_SHARE):
+    if s.break_found and (harmed or s.calibration_broken) and eligible(s.fix, FIX_SHARE):
         return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "undoing the break brings the loss back")
     if s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE):
         return Choice(

@@ -482,13 +482,17 @@ def _touched(case: Case) -> Any:
 
 def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
     """Each suspected break alone first: one that is not certain must prove itself, a certain one must not be refuted."""
+
+    def replay(found: list[Break], part: pd.DataFrame, rows: Any) -> trial.Trial:
+        return trial.fix_data(case.spec, part, case.model, found, rows, case.baseline, case.frames.current)
+
     kept = []
     for item in case.moving:
         hit = item.rows[case.rows]
         if hit.sum() < 8:
             kept += [item] if item.certain else []
             continue
-        alone, _ = trial.fix_data(case.spec, frame[hit], case.model, [item], case.rows[hit], case.base_loss)
+        alone = replay([item], frame[hit], case.rows[hit])
         if alone.low > 0 or (item.certain and (item.lost or alone.high > 0)):
             kept.append(item)
     case.moving = kept
@@ -497,7 +501,7 @@ def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
         return
     first = int(np.flatnonzero(touched)[0])
     part, rows = frame.iloc[first:], case.rows[first:]
-    result, _ = trial.fix_data(case.spec, part, case.model, case.moving, rows, case.base_loss)
+    result = replay(case.moving, part, rows)
     h = case.harm
     little = h is not None and h.harmed and result.gain < decide.FIX_SHARE * h.difference
     if little and not any(b.certain for b in kept):

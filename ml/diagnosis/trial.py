@@ -26,6 +26,7 @@ Z = 1.96
 FOLDS = 5
 RECENT_WEIGHT = 5.0
 MOST_ROWS = 6000
+MIN_HEALTHY = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,47 +128,62 @@ def fix_data(
     model: Predictor | None,
     found: Sequence[Break],
     rows: npt.NDArray[np.int_],
-    baseline: Floats,
-) -> tuple[Trial, pd.DataFrame]:
-    """Undo the breaks and answer again; the frame that results. `rows` are the places of `frame` in the current frame.
+    healthy: pd.DataFrame,
+    current: pd.DataFrame,
+) -> Trial:
+    """Undo the breaks and answer again. `rows` are the places of `frame` in the `current` frame.
 
-    Lost values cannot be put back: their gain is the loss of the affected rows less that of the rest.
+    Lost values cannot be put back. What they cost is measured the other way round: healthy labelled rows get the values
+    that the broken rows have, and answer again.
     """
     repaired = frame
     touched = np.zeros(len(frame), dtype=bool)
-    lost = np.zeros(len(frame), dtype=bool)
+    lost = np.zeros(len(frame))
+    rng = np.random.default_rng(len(frame))
     for item in found:
         hit = item.rows[rows]
-        if item.repair is None:
-            lost |= hit
-        else:
+        if item.repair is not None:
             repaired = item.repair.apply(repaired, hit)
             touched |= hit
+        elif hit.any():
+            cost = cost_of_loss(spec, model, item, healthy, current)
+            lost[hit] += rng.choice(cost, int(hit.sum())) if len(cost) else 0.0
     scored = probability(spec, frame) is not None
-    after = frame[["prediction", "score"]].copy()
+    loss = row_loss(spec, frame)
+    gains = lost
+    changed = frame
     if touched.any() and model is not None:
         old, new = answer(spec, model, frame[touched], scored), answer(spec, model, repaired[touched], scored)
-        shift = row_loss(spec, frame[touched].assign(prediction=old["prediction"], score=old["score"]))
-        shift -= row_loss(spec, frame[touched].assign(prediction=new["prediction"], score=new["score"]))
-        after.loc[touched, ["prediction", "score"]] = new.to_numpy()
-    else:
-        shift = np.zeros(int(touched.sum()))
-    after["prediction"] = after["prediction"].astype(frame["prediction"].dtype)
-    after["score"] = after["score"].astype(np.float64)
-    loss = row_loss(spec, frame)
-    gains = np.zeros(len(frame))
-    gains[touched] = shift
-    only_lost = lost & ~touched
-    if only_lost.any():
-        rest = loss[~lost & ~touched] if (~lost & ~touched).sum() >= 30 else baseline
-        gains[only_lost] = loss[only_lost] - (float(rest.mean()) if len(rest) else 0.0)
-    changed = frame.assign(prediction=after["prediction"], score=after["score"])
-    scope = changed[~only_lost] if only_lost.any() and (~only_lost).sum() >= 30 else changed
+        part = frame[touched]
+        served = row_loss(spec, part.assign(prediction=old["prediction"], score=old["score"]))
+        gains[touched] += served - row_loss(spec, part.assign(prediction=new["prediction"], score=new["score"]))
+        changed = frame.assign(**{c: _merged(frame[c], touched, new[c]) for c in ("prediction", "score")})
     parameters = {"features": sorted({f for item in found for f in item.features})}
-    trial = _trial(
-        Act.FIX_DATA, gains, float(loss.mean()), metric(spec, frame), metric(spec, scope), 0.0, 0.0, parameters
-    )
-    return trial, repaired.assign(prediction=after["prediction"], score=after["score"])
+    after = metric(spec, changed)
+    return _trial(Act.FIX_DATA, gains, float(loss.mean()), metric(spec, frame), after, 0.0, 0.0, parameters)
+
+
+def _merged(old: pd.Series, mask: npt.NDArray[np.bool_], new: pd.Series) -> npt.NDArray[Any]:
+    kind = np.float64 if old.dtype.kind == "f" else object
+    values = old.to_numpy(dtype=kind, copy=True)
+    values[mask] = new.to_numpy(dtype=kind)
+    return values
+
+
+def cost_of_loss(
+    spec: ModelSpec, model: Predictor | None, item: Break, healthy: pd.DataFrame, current: pd.DataFrame
+) -> Floats:
+    """What it costs each of up to 1,000 healthy rows to have the broken rows' values; empty without a model."""
+    sample = healthy.tail(1000)
+    broken = current[item.rows]
+    if model is None or len(sample) < MIN_HEALTHY or len(broken) == 0:
+        return np.zeros(0)
+    take = np.random.default_rng(0).integers(0, len(broken), len(sample))
+    spoiled = sample.assign(**{name: broken[name].to_numpy()[take] for name in item.features})
+    scored = probability(spec, sample) is not None
+    clean, worse = answer(spec, model, sample, scored), answer(spec, model, spoiled, scored)
+    before = row_loss(spec, sample.assign(prediction=clean["prediction"], score=clean["score"]))
+    return row_loss(spec, sample.assign(prediction=worse["prediction"], score=worse["score"])) - before
 
 
 def rollback(spec: ModelSpec, frame: pd.DataFrame, previous: Predictor) -> Trial:
