@@ -94,7 +94,7 @@ def _deployments(path: Path) -> pd.DataFrame:
 
 
 def _load(address: str, spec: ModelSpec) -> FittedModel:
-    """A model from a folder (also `file://`), or from the registry that MLFLOW_TRACKING_URI names (`models:/name/3`)."""
+    """A model from a folder (also `file://`), or from the registry of MLFLOW_TRACKING_URI (`models:/name/3`)."""
     from ml.errors import InvalidInput
     from ml.models.registry import Registry, load_directory
 

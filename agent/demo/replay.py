@@ -149,7 +149,7 @@ def arrive(stage: Stage, chapter: Chapter, start: datetime, end: datetime) -> No
 
 
 def break_rows(stage: Stage, chapter: Chapter, rows: pd.DataFrame, *, repaired: bool = True) -> pd.DataFrame:
-    """The rows as they arrive: with the chapter's fault, from its onset until its repair (never, when not `repaired`)."""
+    """The rows as they arrive: with the chapter's fault, from its onset until its repair (if `repaired`)."""
     if chapter.fault is None:
         return rows
     broken = rows["timestamp"] >= (chapter.fault_from or chapter.start)

@@ -1,4 +1,4 @@
-"""A workspace for the agent's tests: real database (SQLite and PostgreSQL), real log, real MLflow; only the clock stands still."""
+"""A workspace for the agent's tests: a real database, a real log, a real MLflow; only the clock stands still."""
 
 from __future__ import annotations
 

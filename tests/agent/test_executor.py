@@ -1,4 +1,4 @@
-"""Approved once, done once: on both databases, with a real MLflow store, through crashes, lost leases and the kill switch."""
+"""Approved once, done once: on both databases and a real MLflow store, through crashes, lost leases and a freeze."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from ml.spec import parse_spec
 
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 SPEC = parse_spec(
-    "name: m\ntask: binary\nfeatures: {x: {type: numeric}}\nalerts: {drift: {hysteresis: 3, min_rows: 10}, quality: {silence: true}}"
+    "name: m\ntask: binary\nfeatures: {x: {type: numeric}}\n"
+    "alerts: {drift: {hysteresis: 3, min_rows: 10}, quality: {silence: true}}"
 )
 
 
