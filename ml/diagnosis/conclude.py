@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ml.diagnosis import decide
+from ml.diagnosis.case import Case, moment_of
 from ml.diagnosis.causes import MEANING, Act, Cause, Verdict, verdict_of
 from ml.diagnosis.harm import Z_WHOLE
-from ml.diagnosis.investigate import Case, moment_of
 from ml.diagnosis.result import Diagnosis, RankedCause, Recommendation, RuledOut
 from ml.diagnosis.trial import Z
 

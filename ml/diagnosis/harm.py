@@ -24,7 +24,7 @@ MIN_LABELS = 30
 class Harm:
     """`difference` = mean loss of the current rows from `start` on, less that of the baseline. `harmed` when its lower
     bound passes `tolerance`; `doubtful` when it cannot be told (the smallest visible change exceeds the tolerance, and
-    the upper bound passes it)."""
+    the upper bound passes it). `start` is the row from which the judgement was made, `first` the row where the harm seems to begin."""
 
     difference: float
     se: float
@@ -35,6 +35,7 @@ class Harm:
     n: int
     tolerance: float
     start: int
+    first: int
     onset: pd.Timestamp | None
     harmed: bool
     doubtful: bool
@@ -105,13 +106,16 @@ def assess(
             difference, se, start, harmed, low = d, e, first, True, d - Z_PART * e
     onset = None
     gradual = False
+    exact = start
     if harmed:
         exact = at if strength > 3.2 * np.sqrt(effect) and current[at:].mean() > current[:at].mean() else start
         if clock and exact > 0:
             onset = times.iloc[exact]
         begin = ramp_start(current, exact)
         gradual = begin is not None
-        exact = exact if begin is None else begin
+        if begin is not None:
+            exact = begin
+            onset = times.iloc[exact] if clock else None
         if start == 0 and clock and onset is None and m:
             onset = times.iloc[0]
     high = difference + Z_WHOLE * se
@@ -125,6 +129,7 @@ def assess(
         m - start,
         bound,
         start,
+        exact,
         onset,
         harmed,
         (not harmed) and visible > bound and high > bound,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.diagnosis.breaks import onset_row
 from ml.diagnosis.repair import Break
+from ml.diagnosis.scene import onset_row
 from ml.metrics import Floats, as_class
 from ml.models.predictor import Predictor
 from ml.spec import ModelSpec, Task
