@@ -12,6 +12,7 @@ from agent.commands.queue import plain_proposal
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Alert, AuditEvent, Incident, MeasurementRow, Model, Proposal, Verification
+from ml.models.registry import CHAMPION
 from ml.spec import ModelSpec
 
 
@@ -22,7 +23,7 @@ def list_models(services: Services) -> list[dict[str, Any]]:
 
 
 def _model_line(services: Services, session: Session, spec: ModelSpec) -> dict[str, Any]:
-    champion = services.registry.champion(spec.name)
+    champion = services.registry.alias(spec.name, CHAMPION)
     incident = queries.unresolved_incident(session, spec.name)
     proposal = queries.live_proposal(session, spec.name)
     run = queries.latest_run(session, spec.name)
@@ -33,7 +34,7 @@ def _model_line(services: Services, session: Session, spec: ModelSpec) -> dict[s
         "metric": spec.metric,
         "value": series[-1]["value"] if series else None,
         "series": series,
-        "champion": champion.version if champion else None,
+        "champion": champion,
         "last_look": run.window_end if run else None,
         "rows": run.rows if run else 0,
         "incident": incident and {"id": incident.id, "state": incident.state, "title": incident.title},

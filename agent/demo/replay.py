@@ -21,6 +21,7 @@ from agent.pipeline.watch import watch
 from agent.store import queries
 from agent.store.tables import Proposal, UnfitWindow
 from ml.data.datasets import spec_path
+from ml.models.registry import CHAMPION
 from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -40,21 +41,18 @@ class Stage:
     spec: ModelSpec
     say: Callable[[str], None]
     repaired_at: dict[str, datetime] = field(default_factory=dict)
-    _loaded: dict[str, Predictor] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
         return self.spec.name
 
     def champion(self) -> Predictor:
-        info = self.services.registry.champion(self.model)
-        assert info is not None, "a story begins with a trained version"
-        return self.load(info.version)
+        version = self.services.registry.alias(self.model, CHAMPION)
+        assert version is not None, "a story begins with a trained version"
+        return self.load(version)
 
     def load(self, version: str) -> Predictor:
-        if version not in self._loaded:
-            self._loaded[version] = self.services.registry.load(self.model, version, self.spec)
-        return self._loaded[version]
+        return self.services.registry.load(self.model, version, self.spec)
 
 
 def begin(services: Services, story: Story, say: Callable[[str], None]) -> Stage:
@@ -171,6 +169,6 @@ def deploy(stage: Stage, version: str, note: str) -> None:
     """Somebody outside the watch makes a version champion."""
     from ml.models import deployment
 
-    champion = stage.services.registry.champion(stage.model)
-    deployment.promote(stage.services.registry, stage.model, version, expected=champion.version if champion else None)
+    expected = stage.services.registry.alias(stage.model, CHAMPION)
+    deployment.promote(stage.services.registry, stage.model, version, expected=expected)
     record_deployment(stage.services, stage.model, version, kind="promote", note=note)

@@ -22,11 +22,12 @@ def clean_text(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """The same for every text in plain data, keys too."""
-    if isinstance(value, str):
-        return clean_text(value)
+    """The same for plain data, one level deep (deeper data is refused later, and must not exhaust the stack here)."""
     if isinstance(value, Mapping):
-        return {clean(key): clean(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(item) for item in value]
-    return value
+        return {clean_value(key): clean_value(item) for key, item in value.items()}
+    return clean_value(value)
+
+
+def clean_value(value: Any) -> Any:
+    """Text cleaned, anything else as it is."""
+    return clean_text(value) if isinstance(value, str) else value

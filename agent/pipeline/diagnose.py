@@ -17,6 +17,7 @@ from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.changes import move_incident
 from agent.store.tables import Diagnosis, Incident
+from ml.models.registry import CHAMPION
 from ml.results import Window
 from ml.spec import ModelSpec
 
@@ -40,8 +41,7 @@ def investigate(services: Services, spec: ModelSpec, at: datetime) -> Investigat
     import ml.diagnosis
 
     started = time.perf_counter()
-    champion = services.registry.champion(spec.name)
-    version = champion.version if champion else None
+    version = services.registry.alias(spec.name, CHAMPION)
     window = Window(at - spec.label_delay - spec.window, at)
     with services.store.read() as session:
         ledger = queries.deployments(session, spec.name)

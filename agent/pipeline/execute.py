@@ -23,6 +23,7 @@ from agent.store import queries
 from agent.store.changes import promise
 from agent.store.tables import Approval, Deployment, Model, Proposal, UnfitWindow, Verification
 from ml.data.prediction_log import DataVersion
+from ml.models.registry import CHAMPION
 from ml.results import Window
 from ml.spec import ModelSpec, format_duration
 from tools import actions
@@ -67,8 +68,7 @@ def recheck(work: Work) -> Mapping[str, Any]:
     if proposal.execute_by is not None and work.at >= proposal.execute_by:
         raise Superseded(f"it was to start by {proposal.execute_by:%Y-%m-%d %H:%M} UTC")
     expected = proposal.action.get("expected_version")
-    champion = services.registry.champion(proposal.model)
-    current = champion.version if champion else ""
+    current = services.registry.alias(proposal.model, CHAMPION) or ""
     if expected is not None and current != expected:
         raise Superseded(f"the champion is version {current or 'none'} now, not {expected or 'none'}")
     return {"approved_by": list(approvers), "champion": current}

@@ -15,6 +15,7 @@ from agent.pipeline.reference import Reference, reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import MeasurementRow, MonitorRun, StoredProfile
+from ml.models.registry import CHAMPION
 from ml.results import Measurement, Window
 from ml.spec import ModelSpec
 
@@ -50,8 +51,7 @@ def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
         if session.scalar(seen) is not None:
             return None
         started = time.perf_counter()
-        champion = services.registry.champion(spec.name)
-        version = champion.version if champion else None
+        version = services.registry.alias(spec.name, CHAMPION)
         frame = services.log.read(spec, Window(mature.start, recent.end), as_of=at)
         frame = without_harmed(session, spec, frame)
         reference = reference_of(services, session, spec, version, at)

@@ -15,6 +15,7 @@ from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
 from agent.store.tables import Diagnosis, Incident, Proposal
+from ml.models.registry import CHAMPION
 from ml.results import Window
 from ml.spec import ModelSpec
 from tools import actions
@@ -140,8 +141,7 @@ def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Di
     """The typed action with every parameter pinned: versions as they are now, data as it is now."""
     given: Mapping[str, Any] = diagnosis.document["action"]["parameters"]
     kind = ActionKind(diagnosis.action)
-    champion = services.registry.champion(spec.name)
-    version = champion.version if champion else ""
+    version = services.registry.alias(spec.name, CHAMPION) or ""
     window = Window.before(
         diagnosis.window_end, max(spec.training.window, diagnosis.window_end - diagnosis.window_start)
     )
@@ -178,8 +178,7 @@ def supersede_if_changed(services: Services, session: Session, proposal: Proposa
     expected = proposal.action.get("expected_version")
     if expected is None:
         return None
-    champion = services.registry.champion(proposal.model)
-    current = champion.version if champion else ""
+    current = services.registry.alias(proposal.model, CHAMPION) or ""
     if current != expected:
         return f"the champion is version {current or 'none'} now, not {expected or 'none'} as when this was proposed"
     return None

@@ -19,6 +19,7 @@ from agent.store import queries
 from agent.store.changes import move_incident, move_proposal, promise
 from agent.store.tables import Incident, Proposal, UnfitWindow, Verification
 from ml.metrics import labelled, metric, row_loss
+from ml.models.registry import CHAMPION
 from ml.results import Status, Window
 from ml.spec import ModelSpec
 from tools import actions
@@ -240,8 +241,7 @@ def _offer_rollback(
 
 
 def _champion(services: Services, spec: ModelSpec) -> str | None:
-    champion = services.registry.champion(spec.name)
-    return champion.version if champion else None
+    return services.registry.alias(spec.name, CHAMPION)
 
 
 def _interval(values: np.ndarray[Any, np.dtype[np.float64]], seed: int = 0) -> tuple[float, float]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,6 +63,10 @@ class VersionInfo:
         return self.tags.get(f"{TAG}run_tag")
 
 
+KEPT = 16
+"""Models and references held in memory by one `Registry`."""
+
+
 class Registry:
     """The registry at an MLflow address; nothing is contacted before the first question.
 
@@ -76,6 +81,7 @@ class Registry:
         self.artifacts = artifacts or (file.parent.joinpath("artifacts").as_uri() if file else None)
         self.allow_pickle = allow_pickle
         self.store = tracking.Store(self.uri)
+        self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
 
     def ping(self) -> None:
         """Raises: Unavailable when the registry cannot be reached."""
@@ -117,10 +123,15 @@ class Registry:
 
     def load(self, model: str, version: str, spec: ModelSpec) -> FittedModel:
         """The predictor of a version. Raises: NotFound, InvalidInput when it may not be loaded, DataError."""
-        info = self.version(model, version)
-        source = self.store.ask(lambda client: client.get_model_version_download_uri(model, version))
-        with self._downloaded(source, f"the files of version {version} of {model!r}") as directory:
-            return storage.load(spec, directory, version=info.version, allow_pickle=self.allow_pickle)
+
+        def fetch() -> FittedModel:
+            info = self.version(model, version)
+            source = self.store.ask(lambda client: client.get_model_version_download_uri(model, version))
+            with self._downloaded(source, f"the files of version {version} of {model!r}") as directory:
+                return storage.load(spec, directory, version=info.version, allow_pickle=self.allow_pickle)
+
+        found: FittedModel = self._once(("model", model, version, spec.model_dump_json()), fetch)
+        return found
 
     def load_model(self, uri_or_dir: str | Path, spec: ModelSpec) -> FittedModel:
         """The predictor in a model directory, or at `models:/NAME/VERSION`, `models:/NAME@ALIAS` or any artifact URI.
@@ -145,17 +156,31 @@ class Registry:
     def reference(self, model: str, version: str) -> pd.DataFrame | None:
         """The held-out rows of a version in the form of the prediction log (features, timestamp, prediction, score,
         label, model_version); None where none were stored (a version that was registered by other means)."""
-        run_id = self.version(model, version).run_id
-        if not run_id:
-            return None
-        folder, _, name = REFERENCE_PATH.partition("/")
-        held = self.store.lookup(lambda client: client.list_artifacts(run_id, folder)) or []
-        if not any(item.path == REFERENCE_PATH for item in held):
-            return None
-        with self._downloaded(
-            f"runs:/{run_id}/{folder}", f"the reference of version {version} of {model!r}"
-        ) as directory:
-            return pd.read_parquet(directory / name).assign(model_version=version)
+
+        def fetch() -> pd.DataFrame | None:
+            run_id = self.version(model, version).run_id
+            if not run_id:
+                return None
+            folder, _, name = REFERENCE_PATH.partition("/")
+            held = self.store.lookup(lambda client: client.list_artifacts(run_id, folder)) or []
+            if not any(item.path == REFERENCE_PATH for item in held):
+                return None
+            what = f"the reference of version {version} of {model!r}"
+            with self._downloaded(f"runs:/{run_id}/{folder}", what) as directory:
+                return pd.read_parquet(directory / name).assign(model_version=version)
+
+        found: pd.DataFrame | None = self._once(("reference", model, version), fetch)
+        return None if found is None else found.copy()
+
+    def _once(self, key: tuple[str, ...], fetch: Callable[[], Any]) -> Any:
+        """What a version holds never changes, so the last few answers are kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = self._kept[key] = fetch()
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
 
     def registered(self, model: str) -> Any:
         """MLflow's own record of a model, or None; for `training`."""
