@@ -13,12 +13,21 @@ from tests.agent.doors.conftest import Browser
 from tools import actions
 from tools.actions import Action, ActionKind
 
-ROW = {"timestamp": "2026-03-01T08:00:00Z", "age": 41.5, "plan": "a", "prediction": 1, "score": 0.8, "model_version": "1"}
+ROW = {
+    "timestamp": "2026-03-01T08:00:00Z",
+    "age": 41.5,
+    "plan": "a",
+    "prediction": 1,
+    "score": 0.8,
+    "model_version": "1",
+}
 
 
 def repair(bench: Bench) -> Action:
     now = bench.clock()
-    return actions.FixData(model="churn", features=("age",), repair="multiply by 12", onset=now, window_end=now, notify="#feeds")
+    return actions.FixData(
+        model="churn", features=("age",), repair="multiply by 12", onset=now, window_end=now, notify="#feeds"
+    )
 
 
 def test_rows_land_once_and_give_their_ids(bench: Bench, browser: Browser) -> None:
@@ -36,7 +45,11 @@ def test_rows_land_once_and_give_their_ids(bench: Bench, browser: Browser) -> No
 
 def test_labels_find_their_predictions(bench: Bench, browser: Browser) -> None:
     ids = browser.post("/api/v1/models/churn/predictions", json={"rows": [ROW]}).json()["prediction_ids"]
-    labels = [{"prediction_id": ids[0], "label": 1}, {"prediction_id": "not-yet", "label": 0}, {"prediction_id": "e", "label": None}]
+    labels = [
+        {"prediction_id": ids[0], "label": 1},
+        {"prediction_id": "not-yet", "label": 0},
+        {"prediction_id": "e", "label": None},
+    ]
     answer = browser.post("/api/v1/models/churn/labels", json={"rows": labels})
     assert answer.status_code == 201, answer.text
     told = answer.json()
@@ -48,7 +61,9 @@ def test_labels_find_their_predictions(bench: Bench, browser: Browser) -> None:
     ("change", "said"),
     [({"age": "old"}, "'age'"), ({"timestamp": "yesterday"}, "'timestamp'"), ({"timestamp": None}, "'timestamp'")],
 )
-def test_a_bad_row_is_named_and_nothing_lands(bench: Bench, browser: Browser, change: dict[str, Any], said: str) -> None:
+def test_a_bad_row_is_named_and_nothing_lands(
+    bench: Bench, browser: Browser, change: dict[str, Any], said: str
+) -> None:
     answer = browser.post("/api/v1/models/churn/predictions", json={"rows": [ROW, {**ROW, **change}]})
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
@@ -74,7 +89,7 @@ def test_the_whole_loop_reads_back(browser: Browser, full: Callable[..., str]) -
     incident = browser.api(f"/incidents/{full()}")
     assert incident["state"] == "resolved"
     assert incident["diagnosis"]["document"]["evidence"][0]["id"] == "E1"
-    assert [event["event"] for event in incident["timeline"]][0] == "incident open"
+    assert incident["timeline"][0]["event"] == "incident open"
     proposal = browser.api(f"/proposals/{incident['proposals'][0]['id']}")
     assert (proposal["state"], proposal["verification"]["verdict"]) == ("succeeded", "succeeded")
     execution = browser.api(f"/executions/{proposal['execution_id']}")

@@ -10,13 +10,16 @@ from tests.agent.doors.conftest import HOST, Browser
 
 
 @pytest.mark.parametrize(
-    ("bind", "host", "port"), [("127.0.0.1:8000", "127.0.0.1", 8000), ("[::1]:80", "::1", 80), ("localhost:1", "localhost", 1)]
+    ("bind", "host", "port"),
+    [("127.0.0.1:8000", "127.0.0.1", 8000), ("[::1]:80", "::1", 80), ("localhost:1", "localhost", 1)],
 )
 def test_loopback_addresses_are_taken(bind: str, host: str, port: int) -> None:
     assert require_loopback(bind) == (host, port)
 
 
-@pytest.mark.parametrize("bind", ["0.0.0.0:8000", "[::]:8000", "192.168.1.4:8000", "example.org:80", "127.0.0.1.evil.org:80"])
+@pytest.mark.parametrize(
+    "bind", ["0.0.0.0:8000", "[::]:8000", "192.168.1.4:8000", "example.org:80", "127.0.0.1.evil.org:80"]
+)
 def test_addresses_that_others_can_reach_are_refused(bind: str) -> None:
     with pytest.raises(InvalidInput, match="no sign-in yet"):
         require_loopback(bind)
@@ -28,7 +31,9 @@ def test_what_is_no_address_is_refused(bind: str) -> None:
         require_loopback(bind)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8000", "10.0.0.1", "", "[::", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8000", "10.0.0.1", "", "[::", "localhost.evil.example"]
+)
 @pytest.mark.parametrize("path", ["/", "/api/v1/models"])
 def test_a_foreign_name_for_this_machine_is_refused(browser: Browser, host: str, path: str) -> None:
     answer = browser.get(path, headers={"host": host})
@@ -71,7 +76,7 @@ def test_a_body_is_bounded(browser: Browser) -> None:
 
 
 def test_a_body_of_unsaid_length_is_bounded_too(browser: Browser) -> None:
-    async def endless():  # type: ignore[no-untyped-def]
+    async def endless():
         for _ in range(MOST_BYTES // 2**20 + 2):
             yield b"x" * 2**20
 

@@ -98,7 +98,9 @@ def test_all_quiet_says_when_it_looked(bench: Bench, browser: Browser) -> None:
     now = bench.clock()
     with bench.services.store.write() as session:
         session.add(
-            MonitorRun(model="churn", window_start=now - timedelta(days=2), window_end=now, rows=7, champion="1", seconds=0.1)
+            MonitorRun(
+                model="churn", window_start=now - timedelta(days=2), window_end=now, rows=7, champion="1", seconds=0.1
+            )
         )
     page = read(browser, "/")
     assert "All quiet" in page.text
@@ -160,11 +162,19 @@ def test_the_kill_switch_is_on_every_page(browser: Browser, full: Callable[..., 
     assert "Frozen" not in read(browser, "/").text
 
 
-@pytest.mark.parametrize("form", [b"", b"\xff=\xfe&person=%00", b"a=1&" * 100, b"person=" + b"x" * 2**20, b"%", b"person=%ED%A0%80"])
+@pytest.mark.parametrize(
+    "form", [b"", b"\xff=\xfe&person=%00", b"a=1&" * 100, b"person=" + b"x" * 2**20, b"%", b"person=%ED%A0%80"]
+)
 def test_no_form_breaks_it(bench: Bench, browser: Browser, form: bytes) -> None:
     wanted = bench.propose(repair(bench))
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    for path in (f"/proposals/{wanted}/approve", f"/proposals/{wanted}/reject", "/proposals/p-none/approve", "/freeze", "/unfreeze"):
+    for path in (
+        f"/proposals/{wanted}/approve",
+        f"/proposals/{wanted}/reject",
+        "/proposals/p-none/approve",
+        "/freeze",
+        "/unfreeze",
+    ):
         answer = browser.post(path, content=form, headers=headers)
         assert 400 <= answer.status_code < 500, (path, answer.status_code)
         Page(answer.text)
