@@ -75,8 +75,8 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     action = Recommendation(kind, why, _parameters(case, kind, choice.act, signals), escalate)
     trials = tuple(sorted(case.trials.values(), key=lambda t: -t.gain))
     return Diagnosis(
-        case.spec.name, verdict, causes, action, tuple(case.ledger.facts), tuple(case.not_checked), _ruled_out(case, choice),
-        confidence, trials, case.spec.metric, same,
+        case.spec.name, verdict, causes, action, tuple(case.ledger.facts), tuple(case.not_checked),
+        _ruled_out(case, choice), confidence, trials, case.spec.metric, same,
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def agreement(choice: decide.Choice, votes: Counter[tuple[Cause, Act]]) -> float
 
 
 def calibrated(share: float) -> float:
-    """The probability that goes with a vote share, from the fault-injection benchmark (isotonic; see `confidence.json`).
+    """The probability that goes with a vote share, from the benchmark of incidents (isotonic; `confidence.json`).
 
     >>> 0.0 <= calibrated(0.5) <= calibrated(1.0) <= 1.0
     True

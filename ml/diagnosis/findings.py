@@ -25,7 +25,8 @@ def gate_labels(case: Case) -> None:
     case.maturity = m
     case.usable = frames.current[m.usable]
     case.rows = np.flatnonzero(m.usable)
-    text = f"{len(case.usable)} of {m.mature} rows that are old enough have a label ({m.coverage:.0%}; {m.usual:.0%} is usual)"
+    share = f"{m.coverage:.0%}; {m.usual:.0%} is usual"
+    text = f"{len(case.usable)} of {m.mature} rows that are old enough have a label ({share})"
     case.cite("labels", case.ledger.add(Kind.LABELS, text, m.coverage, n=m.mature, unit="share", source="maturity"))
 
 
@@ -37,7 +38,8 @@ def stand_in(case: Case) -> None:
 
     case.note(
         "the model itself",
-        "no model was given: repairs are replayed on a surrogate fitted on the reference, training-serving skew is not checked",
+        "no model was given: repairs are replayed on a surrogate fitted on the reference, "
+        "training-serving skew is not checked",
     )
     try:
         case.model = recipes.fit(case.spec, case.healthy, seed=case.seed).with_version("surrogate")
@@ -90,7 +92,8 @@ def look_for_breaks(case: Case) -> None:
             f"; it moves predictions by {push:.2g} standard deviations" if used else "; the model does not use it"
         )
         number = case.ledger.add(
-            Kind.QUALITY, text, item.share, n=int(item.rows.sum()), unit="share of rows", source=f"breaks.{item.kind}", feature=item.features[0],
+            Kind.QUALITY, text, item.share, n=int(item.rows.sum()), unit="share of rows",
+            source=f"breaks.{item.kind}", feature=item.features[0],
             facts={"kind": item.kind.value, "certain": item.certain, "moves": push},
         )  # fmt: skip
         case.cite("break" if moves else "still", number)
@@ -157,7 +160,8 @@ def judge(case: Case) -> None:
         lacking = "healthy" if len(base) < 30 else "current mature"
         case.note(
             "whether the model is harmed",
-            f"only {min(len(base), len(usable))} {lacking} rows have a prediction and a label; {harm.MIN_LABELS} are needed",
+            f"only {min(len(base), len(usable))} {lacking} rows have a prediction and a label; "
+            f"{harm.MIN_LABELS} are needed",
         )
         case.baseline = base
         return
@@ -188,9 +192,11 @@ def judge(case: Case) -> None:
     case.harm = h
     part = "" if h.start == 0 else f" over the last {h.n} of them"
     unit = "" if spec.task is not Task.REGRESSION else "target"
-    case.cite("harm" if h.harmed else "no harm", case.ledger.add(
-        Kind.LOSS, f"mean loss {h.current:.4g}{part} against {h.baseline:.4g} before: {h.difference:+.4g} (tolerance {h.tolerance:.3g})",
-        h.difference, interval=Interval(h.low, h.high), n=h.n, unit=unit, source="harm.assess"))  # fmt: skip
+    change = f"{h.difference:+.4g} (tolerance {h.tolerance:.3g})"
+    text = f"mean loss {h.current:.4g}{part} against {h.baseline:.4g} before: {change}"
+    band = Interval(h.low, h.high)
+    number = case.ledger.add(Kind.LOSS, text, h.difference, interval=band, n=h.n, unit=unit, source="harm.assess")
+    case.cite("harm" if h.harmed else "no harm", number)
     if not h.harmed:
         case.cite(
             "power",
@@ -204,7 +210,7 @@ def judge(case: Case) -> None:
             ),
         )
     before, _ = metric_interval(spec, base.tail(5000), draws=60, seed=case.seed)
-    now, band = metric_interval(spec, usable.iloc[h.start :], draws=60, seed=case.seed)
+    now, spread = metric_interval(spec, usable.iloc[h.start :], draws=60, seed=case.seed)
     if np.isfinite(now):
         case.cite(
             "metric",
@@ -212,7 +218,7 @@ def judge(case: Case) -> None:
                 Kind.METRIC,
                 f"{spec.metric} {now:.4g} against {before:.4g} before",
                 now,
-                interval=band,
+                interval=spread,
                 n=h.n,
                 unit=spec.metric,
                 source="metrics.metric_interval",
@@ -271,7 +277,8 @@ def check_skew(case: Case) -> None:
     text = (
         "the served answers are the model's own"
         if found is None
-        else f"{found.share:.0%} of the served answers differ from what the model says to the logged inputs ({found.usual:.0%} before)"
+        else f"{found.share:.0%} of the served answers differ from what the model says to the logged inputs "
+        f"({found.usual:.0%} before)"
     )
     case.cite(
         "skew" if found else "no skew",

@@ -24,7 +24,8 @@ MIN_LABELS = 30
 class Harm:
     """`difference` = mean loss of the current rows from `start` on, less that of the baseline. `harmed` when its lower
     bound passes `tolerance`; `doubtful` when it cannot be told (the smallest visible change exceeds the tolerance, and
-    the upper bound passes it). `start` is the row from which the judgement was made, `first` the row where the harm seems to begin."""
+    the upper bound passes it). `start` is the row from which it was judged, `first` the row where the
+    harm seems to begin."""
 
     difference: float
     se: float
@@ -44,9 +45,15 @@ class Harm:
     gradual: bool
     design_effect: float
 
+    @property
+    def inconclusive(self) -> bool:
+        """Too few labels by far, or a rise beyond the tolerance that is not yet certain."""
+        few = self.visible > 4 * self.tolerance * np.sqrt(self.design_effect)
+        return self.doubtful and bool(few or self.difference - self.se > self.tolerance)
+
 
 def step(values: Floats, margin: int) -> tuple[int, float]:
-    """The row at which the mean changes most (largest standardised CUSUM, `margin` rows from either end), and |z| there."""
+    """The row at which the mean changes most (largest standardised CUSUM, off the ends by `margin`), and |z| there."""
     n = len(values)
     if n < 2 * margin + 2:
         return 0, 0.0
@@ -170,7 +177,7 @@ def calibration_gap(truth: Floats, score: Floats) -> tuple[float, float]:
 
 
 def ranking_lost(truth0: Floats, score0: Floats, truth: Floats, score: Floats) -> bool:
-    """Whether the area under the ROC curve fell by more than 0.04 and sampling: no map of the score can bring that back."""
+    """Whether the area under the ROC curve fell by more than 0.04 and sampling: no map of the score brings it back."""
     now = roc_auc(truth, score)
     few = min(truth.sum(), len(truth) - truth.sum())
     if not np.isfinite(now) or few < 10:

@@ -1,4 +1,4 @@
-"""The diagnosis: gates, breaks, harm, attribution, replay; each step leaves numbered facts, and signals for the table."""
+"""The diagnosis: gates, breaks, harm, replay, attribution; each step leaves numbered facts. Then the signals."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _signals(case: Case) -> decide.Signals:
         rows=len(case.frames.current),
         labels=len(case.usable),
         labels_overdue=bool(m and m.overdue),
-        doubtful=bool(h and h.doubtful and (h.visible > 4 * h.tolerance * np.sqrt(h.design_effect) or h.difference - h.se > h.tolerance)),
+        doubtful=bool(h and h.inconclusive),
         harm=h.difference if h else 0.0,
         harm_low=(h.low if h.harmed else min(h.low, h.tolerance)) if h else 0.0,
         gradual=bool(h and h.gradual),
@@ -105,5 +105,8 @@ def _signals(case: Case) -> decide.Signals:
         apart=bool(s and s.apart),
         slice_carries=case.slice.carries if case.slice else 0.0,
         slice_rows=case.slice.share if case.slice else 1.0,
-        fix=gain(Act.FIX_DATA), rollback=gain(Act.ROLLBACK), recalibrate=gain(Act.RECALIBRATE), retrain=gain(Act.RETRAIN),
-    )  # fmt: skip
+        fix=gain(Act.FIX_DATA),
+        rollback=gain(Act.ROLLBACK),
+        recalibrate=gain(Act.RECALIBRATE),
+        retrain=gain(Act.RETRAIN),
+    )

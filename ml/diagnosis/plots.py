@@ -29,7 +29,7 @@ _TITLE = {
 
 
 def plot(diagnosis: Diagnosis, kind: Kind) -> Figure | None:
-    """The facts of one kind as a bar chart with their intervals; None where the diagnosis has no number of that kind."""
+    """The facts of one kind as bars with their intervals; None where the diagnosis has no number of that kind."""
     from matplotlib.figure import Figure
 
     facts = [f for f in diagnosis.evidence if f.kind is kind and f.value is not None]

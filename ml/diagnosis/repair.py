@@ -78,7 +78,8 @@ class Repair:
             return f"change the sign of {name}"
         sign = "+" if self.offset > 0 else "-"
         if self.factor == 1:
-            return f"{'add' if self.offset > 0 else 'subtract'} {abs(self.offset):g} {'to' if self.offset > 0 else 'from'} {name}"
+            verb, word = ("add", "to") if self.offset > 0 else ("subtract", "from")
+            return f"{verb} {abs(self.offset):g} {word} {name}"
         return f"{name}: {self.factor:.6g} * value {sign} {abs(self.offset):.6g}"
 
     def parameters(self) -> dict[str, Any]:

@@ -92,14 +92,12 @@ def skew(
     if share < 0.05:
         return None
     if len(known) < 20:
-        return f"{share:.0%} of the served answers differ from those of version {model.version!r}, and no earlier rows say whether they ever agreed"
+        differ = f"{share:.0%} of the served answers differ from those of version {model.version!r}"
+        return f"{differ}, and no earlier rows say whether they ever agreed"
     usual = float(known.mean())
     if usual > 0.2 or share < usual + 0.05:
-        return (
-            None
-            if share < 0.05
-            else f"the given model never reproduced what version {model.version!r} served ({usual:.0%} of earlier answers differ)"
-        )
+        never = f"the given model never reproduced what version {model.version!r} served"
+        return f"{never} ({usual:.0%} of earlier answers differ)"
     return Skew(share, usual, start, int(mine.sum()), odd)
 
 

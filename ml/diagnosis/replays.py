@@ -26,7 +26,6 @@ def replay_actions(case: Case) -> None:
             case.note("rollback", "no mature labels, and no earlier model to replay")
         return
     frame = case.usable.reset_index(drop=True)
-    rows = case.rows
     _try_rollback(case, frame)
     _search_by_replay(case)
     _try_repairs(case, frame)
@@ -58,7 +57,8 @@ def replay_actions(case: Case) -> None:
             text = (
                 "inputs and relation cannot be told apart: no overlap with the healthy rows"
                 if s.apart
-                else f"of the rise, {s.relation:+.3g} is a changed relation, {s.mix:+.3g} a harder mix, {s.unseen:+.3g} unseen inputs"
+                else f"of the rise, {s.relation:+.3g} is a changed relation, {s.mix:+.3g} a harder mix, "
+                f"{s.unseen:+.3g} unseen inputs"
             )
             case.cite(
                 "attribution",
@@ -91,7 +91,7 @@ def replay_actions(case: Case) -> None:
 
 
 def _search_by_replay(case: Case) -> None:
-    """Breaks that leave each column looking as before (two alike columns swapped, a sign turned): only replay shows them."""
+    """Breaks that leave each column as it was (two alike columns swapped, a sign turned): only replay shows them."""
     h = case.harm
     if h is None or not h.harmed or case.moving or case.skew or case.fault or case.model is None or case.surrogate:
         return
@@ -113,14 +113,14 @@ def _search_by_replay(case: Case) -> None:
     case.breaks.append(item)
     case.moving.append(item)
     number = case.ledger.add(
-        Kind.QUALITY, text, gain, interval=Interval(low, high), n=len(rows), unit="loss", source="breaks.search_by_replay",
-        feature=repair.features[0],
+        Kind.QUALITY, text, gain, interval=Interval(low, high), n=len(rows), unit="loss",
+        source="units.search_by_replay", feature=repair.features[0],
     )  # fmt: skip
     case.cite("break", number)
 
 
 def _learn_from(case: Case) -> int:
-    """The labelled row from which a new map or model is tried: where the change begins, at least 200 rows if there are."""
+    """The labelled row from which a new map or model is tried: where the change begins, at least 200 rows."""
     h, n = case.harm, len(case.usable)
     if h is None:
         return 0
@@ -139,7 +139,7 @@ def _touched(case: Case) -> Any:
 
 
 def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
-    """Each suspected break alone first: one that is not certain must prove itself, a certain one must not be refuted."""
+    """Each suspected break alone: one that is not certain must prove itself, a certain one must not be refuted."""
 
     def replay(found: list[Break], part: pd.DataFrame, rows: Any) -> trial.Trial:
         return trial.fix_data(case.spec, part, case.model, found, rows, case.baseline, case.frames.current)

@@ -10,6 +10,7 @@ from ml.diagnosis.repair import Break, BreakKind, Mask, Repair
 from ml.spec import FeatureType, ModelSpec
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.intp]
 MIN_ROWS = 20
 
 
@@ -18,27 +19,28 @@ class Scene:
 
     def __init__(self, spec: ModelSpec, healthy: pd.DataFrame, current: pd.DataFrame) -> None:
         self.spec, self.healthy, self.current = spec, healthy, current
-        self.columns: list[str] = []
+        self.columns: dict[str, tuple[Codes, Codes, list[str]]] = {}
         for name in dict.fromkeys([*spec.segments, *spec.of_type(FeatureType.CATEGORICAL, FeatureType.BOOLEAN)]):
-            levels = healthy[name].nunique()
-            if 2 <= levels <= 20:
-                self.columns.append(name)
+            if 2 <= healthy[name].nunique() <= 20:
+                codes, levels = pd.factorize(pd.concat([healthy[name], current[name]]).astype(str))
+                self.columns[name] = codes[: len(healthy)], codes[len(healthy) :], [str(v) for v in levels]
         self.known = np.ones(len(current), dtype=bool)
         for name in spec.segments:
             self.known &= current[name].isin(healthy[name].unique()).to_numpy() | current[name].isna().to_numpy()
 
     def expected(self, hit: Mask, own: str) -> float:
-        """The share of hits that the healthy rows would have with the current mix of segments (the largest over columns)."""
-        best = float(hit.mean())
-        for name in self.columns:
+        """The share of hits that healthy rows would have with the current mix of segments (largest over columns)."""
+        usual = float(hit.mean())
+        best = usual
+        if usual == 0:
+            return 0.0
+        for name, (before, now, levels) in self.columns.items():
             if name == own:
                 continue
-            rates = (
-                pd.Series(hit.astype(float)).groupby(self.healthy[name].astype(str).to_numpy()).agg(["mean", "size"])
-            )
-            mix = self.current[name].astype(str).value_counts(normalize=True)
-            known = rates[rates["size"] >= 5]["mean"].reindex(mix.index)
-            best = max(best, float((known.fillna(float(hit.mean())) * mix).sum()))
+            size = np.bincount(before, minlength=len(levels))
+            rate = np.bincount(before, weights=hit, minlength=len(levels)) / np.maximum(size, 1)
+            mix = np.bincount(now, minlength=len(levels)) / max(len(now), 1)
+            best = max(best, float((np.where(size >= 5, rate, usual) * mix).sum()))
         return best
 
     def largest_before(self, hit: Mask, size: int) -> float:
@@ -63,12 +65,12 @@ class Scene:
         start = onset_row(mask)
         inside_all = mask[start:]
         best = 8.0
-        for name in self.columns:
+        for name, (_, now, levels) in self.columns.items():
             if name == own:
                 continue
-            codes = self.current[name].astype(str).to_numpy()[start:]
-            for level in np.unique(codes):
-                inside = codes == level
+            codes = now[start:]
+            for code, level in enumerate(levels):
+                inside = codes == code
                 k, n = int(inside.sum()), len(inside)
                 if k < 8 or k > 0.9 * n:
                     continue
@@ -79,7 +81,7 @@ class Scene:
                 if name in self.spec.segments:
                     score *= 1.2
                 if score > best:
-                    best, segment = score, (name, str(level))
+                    best, segment = score, (name, level)
         if segment is not None:
             rows = np.flatnonzero((self.current[segment[0]].astype(str) == segment[1]).to_numpy())
             start = int(rows[onset_row(mask[rows])])

@@ -46,9 +46,11 @@ def shifts(
         elif feature.type in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
             if min(len(a), len(b)) < 20:
                 continue
-            levels = pd.concat([a.astype(str), b.astype(str)]).value_counts()
-            table = np.array([[float((c.astype(str) == v).sum()) for v in levels.index[:30]] for c in (a, b)])
-            table = np.column_stack([table, [len(a), len(b)] - table.sum(axis=1)])
+            codes, levels = pd.factorize(pd.concat([a, b]).astype(str))
+            table = np.stack([np.bincount(c, minlength=len(levels)) for c in (codes[: len(a)], codes[len(a) :])])
+            order = np.argsort(-table.sum(axis=0), kind="stable")
+            table = table[:, order].astype(np.float64)
+            table = np.column_stack([table[:, :30], table[:, 30:].sum(axis=1)])
             table = table[:, table.sum(axis=0) >= 5]
             if table.shape[1] < 2:
                 continue

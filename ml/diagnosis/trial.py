@@ -52,7 +52,8 @@ class Trial:
         from ml.diagnosis.evidence import finite
 
         return {
-            "kind": self.kind.value, "gain": finite(self.gain), "interval": [finite(self.low), finite(self.high)], "n": self.n,
+            "kind": self.kind.value, "gain": finite(self.gain), "n": self.n,
+            "interval": [finite(self.low), finite(self.high)],
             "loss": {"before": finite(self.loss_before), "after": finite(self.loss_after)},
             "metric": {"name": metric_name, "before": finite(self.metric_before), "after": finite(self.metric_after)},
             "ordinary_gain": finite(self.ordinary), "parameters": self.parameters,
@@ -217,7 +218,7 @@ def recalibrate(spec: ModelSpec, frame: pd.DataFrame, seed: int) -> Trial | None
 def retrain(
     spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int, *, measure_ordinary: bool = True
 ) -> Trial:
-    """Fit on healthy and recent rows (recent weighted), out of fold, less what the same procedure gains on healthy rows.
+    """Fit on healthy and recent rows (recent weighted), out of fold, less what the same gains on healthy rows.
 
     Raises: DataError or SpecError when the recipe cannot be fitted on these rows.
     """
