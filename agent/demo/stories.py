@@ -29,7 +29,7 @@ def hearts() -> Story:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     shifted, back, deployed, broken, end = (start + days * DAY for days in (30, 38, 44, 58, 74))
     return Story(
-        stream=scenarios.heart_disease(start=start, live_days=74),
+        stream=scenarios.heart_disease(start=start, live_days=74, seed=3),
         chapters=(
             Chapter("healthy", start, shifted, every=2 * DAY, decision=APPROVED),
             Chapter("harmless-shift", shifted, back, decision=APPROVED, fault=_new_cuffs),
