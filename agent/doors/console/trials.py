@@ -17,8 +17,8 @@ NOTHING: Pair = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """One action on the recent rows that it would have changed. `loss` and `metric` are as it is, and as it would be; `gain` is
-    the fall of the loss of a row, less `ordinary`, what any retraining gains."""
+    """One action on the recent rows that it would have changed. `loss` and `metric` are as it is, and as it would be;
+    `gain` is the fall of the loss of a row, less `ordinary`, what any retraining gains."""
 
     kind: str
     n: int | None
