@@ -33,6 +33,7 @@ class Signals:
     calibration_broken: bool = False
     break_certain: bool = False
     break_moves: bool = False
+    break_plain: bool = False
     break_found: bool = False
     skewed: bool = False
     label_fault: bool = False
@@ -76,11 +77,10 @@ def choose(s: Signals) -> Choice:
             Act.FIX_DATA,
             "the served answers are not the model's answers to the logged inputs",
         )
-    if s.break_certain and s.break_moves and not (harmed and _explains_little(s, best, enough)):
-        if _outweighed(s):
-            return Choice(
-                Cause.BAD_DEPLOYMENT, Act.ROLLBACK, "a deployment costs more than the break that came with it"
-            )
+    broken = s.break_certain and s.break_moves
+    if broken and _outweighed(s):
+        return Choice(Cause.BAD_DEPLOYMENT, Act.ROLLBACK, "a deployment costs more than the break that came with it")
+    if broken and (s.break_plain or not (_refuted(s) or (harmed and _explains_little(s, best, enough)))):
         why = "an input is certainly broken and predictions move with it"
         return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, why)
     if s.label_fault:
@@ -126,6 +126,12 @@ def _outweighed(s: Signals) -> bool:
     return s.at_deployment and other > 1.5 * max(s.fix.mean if s.fix else 0.0, s.tolerance)
 
 
+def _refuted(s: Signals) -> bool:
+    """The labels speak against the break: undoing it makes the loss clearly worse. Values that moved for another
+    reason can fit a repair by chance; labels do not."""
+    return s.fix is not None and s.fix.mean < -s.tolerance / 2
+
+
 def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
     can_retrain = s.retrain is not None and s.retrain.low > enough
     if can_recalibrate and not (s.ranking_lost and can_retrain):
@@ -137,6 +143,9 @@ def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
     if s.retrain is not None and s.retrain.mean > enough:
         why = "the model is harmed, but the labels do not yet show what would help"
         return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, why)
+    if s.relation > max(s.inputs, s.tolerance) and not s.apart:
+        why = "the relation changed, but the labels do not yet show that learning it anew would help"
+        return Choice(cause_of_change(s), Act.WAIT_FOR_LABELS, why)
     why = "the cases became harder; no action on the model would help"
     return Choice(Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, why)
 
