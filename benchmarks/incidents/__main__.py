@@ -1,4 +1,4 @@
-"""`python -m benchmarks.incidents [--quick] [--seeds 101] [--only CATEGORY …] [--worlds …]`: the table, archived with the date."""
+"""`python -m benchmarks.incidents [--quick] [--seeds 101] [--only …]`: the table, archived with the date."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.incidents.arms import drift_so_retrain, ours, worse_so_retrain
+from benchmarks.incidents.arms import Answer, drift_so_retrain, ours, worse_so_retrain
 from benchmarks.incidents.faults import CATEGORIES, SIZES, STRENGTHS, Incident, make
 from benchmarks.incidents.natural import settle, windows
-from benchmarks.incidents.score import judge, outcomes
+from benchmarks.incidents.score import Outcome, judge, outcomes
 from benchmarks.incidents.table import calibration_error, render
 from benchmarks.incidents.worlds import WORLDS
 from ml.metrics import row_loss
@@ -49,6 +49,20 @@ def natural_plan(args: argparse.Namespace) -> list[Incident]:
         return []
     every = list(windows())
     return every[:: max(1, len(every) // 6)] if args.sample else every
+
+
+def describe(row: dict[str, object], answer: Answer, result: Outcome) -> None:
+    """One line on an answer that is not wholly right; with FACTS=1 in the environment, its evidence too."""
+    loss = {a.value: round(v, 4) for a, v in result.loss.items() if not a.value.startswith(("wait", "refresh"))}
+    flags = "".join(f" {k.upper()}" for k in ("right", "harmful", "false") if row[k])
+    where = f"{row['world']:10s} {row['category']:20s} {row['strength']:8s} {row['size']:5d} {row['seed']}"
+    said = f"{answer.act.value:16s} {row['cause']!s:24s} {answer.confidence:.2f}{flags} intended {answer.intended}"
+    print(
+        f"{where} -> {said} {loss} healthy {result.healthy:.4f} tol {result.tolerance:.4f} {answer.features}",
+        flush=True,
+    )
+    if os.environ.get("FACTS"):
+        print("      " + "\n      ".join(answer.notes["facts"]))
 
 
 def main() -> None:
@@ -82,17 +96,11 @@ def main() -> None:
         result = outcomes(case)
         if case.category == "natural":
             settle(case, result.loss, row_loss(case.spec, case.reference))
-        world, category, strength, size, seed = case.world, case.category, case.strength, case.size, case.seed
         answer = ours(case)
         row = judge(case, answer, result)
         rows["watchkeeper"].append(row)
-        if args.verbose and not (row["right"] and row["cause_right"]) or (args.verbose and row["false"]):
-            print(
-                f"{world:10s} {category:20s} {strength:8s} {size:5d} {seed} -> {answer.act.value:16s} {row['cause']:24s} conf {answer.confidence:.2f} {'RIGHT' if row['right'] else 'wrong'} {'HARM' if row['harmful'] else ''}{'FALSE' if row['false'] else ''} intended {answer.intended} loss { {a.value: round(v, 4) for a, v in result.loss.items() if a.value in ('no_action', 'fix_data', 'rollback', 'recalibrate', 'retrain')} } healthy {result.healthy:.4f} tol {result.tolerance:.4f} feats {answer.features}",
-                flush=True,
-            )
-            if os.environ.get("FACTS"):
-                print("      " + "\n      ".join(answer.notes["facts"]))
+        if args.verbose and (row["false"] or not (row["right"] and row["cause_right"])):
+            describe(row, answer, result)
         rows["worse, so retrain"].append(judge(case, worse_so_retrain(case), result))
         if args.evidently_every and i % args.evidently_every == 0:
             some, half = drift_so_retrain(case)

@@ -112,7 +112,7 @@ class Maker:
         return self.current["timestamp"].iloc[self.first]
 
     def on(self, frame: pd.DataFrame, share: float = 1.0) -> np.ndarray:
-        """Rows to be broken: from the onset on in the current rows, all of the later ones, `share` of them at random."""
+        """Rows to be broken: current ones from the onset on, all of the later ones, `share` of them at random."""
         rows = np.arange(len(frame)) >= (self.first if frame is self.current else 0)
         return rows & (self.rng.random(len(frame)) < share)
 
@@ -146,10 +146,12 @@ class Maker:
             [{"timestamp": t, "version": v, "kind": "promote", "note": ""} for t, v in self.deployments]
         )
         return Incident(
-            **self.head, spec=self.spec, reference=self.serve(self.reference, early), history=self.serve(self.history, early),
+            **self.head, spec=self.spec, reference=self.serve(self.reference, early),
+            history=self.serve(self.history, early),
             current=current, later=later, mended=self.mended if self.mended is not None else later, model=self.model,
             previous=self.previous, deployments=ledger if len(ledger) else None,
-            as_of=self.current["timestamp"].iloc[-1].to_pydatetime(), causes=causes, acts=acts, features=features or set(),
+            as_of=self.current["timestamp"].iloc[-1].to_pydatetime(), causes=causes, acts=acts,
+            features=features or set(),
             onset=self.onset if onset else None, quiet=quiet,
         )  # fmt: skip
 
@@ -371,7 +373,7 @@ def _relabel(m: Maker, frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 def concept_sudden(m: Maker) -> Incident:
     chance = 0.9 * m.s
     m.current = _changed(m, m.current, chance * (np.arange(len(m.current)) >= m.first))
-    m.later = _changed(m, m.later, np.full(LATER, chance))
+    m.later = _changed(m, m.later, np.full(len(m.later), chance))
     return m.done(_CONCEPT, {Act.RETRAIN})
 
 
@@ -379,7 +381,7 @@ def concept_gradual(m: Maker) -> Incident:
     m.first = int(0.1 * m.size)
     ramp = np.clip((np.arange(len(m.current)) - m.first) / (0.7 * m.size), 0, 1)
     m.current = _changed(m, m.current, 0.9 * m.s * ramp)
-    m.later = _changed(m, m.later, np.full(LATER, 0.9 * m.s))
+    m.later = _changed(m, m.later, np.full(len(m.later), 0.9 * m.s))
     return m.done(_CONCEPT, {Act.RETRAIN})
 
 
@@ -505,9 +507,11 @@ def two_faults(m: Maker) -> Incident:
 CATEGORIES: dict[str, Callable[[Maker], Incident]] = {
     f.__name__: f
     for f in (
-        healthy, sampling_noise, unused_shift, easier_mix, harder_mix, unit, unit_segment, sentinel, default_fill, nulls,
-        nulls_unused, rename, swapped, stale, bad_deployment, good_deployment, skew, concept_sudden, concept_gradual,
-        concept_at_deployment, segment, prior, unseen_region, label_delay, label_fault, stale_reference, seasonal, two_faults,
+        healthy, sampling_noise, unused_shift, easier_mix, harder_mix, unit, unit_segment, sentinel, default_fill,
+        nulls, nulls_unused, rename, swapped, stale, bad_deployment, good_deployment, skew, concept_sudden, concept_gradual,
+        concept_at_deployment, segment, prior, unseen_region, label_delay, label_fault,
+        stale_reference, seasonal,
+        two_faults,
     )
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ class Outcome:
 
 
 def outcomes(case: Incident) -> Outcome:
-    """Carry out every action and look at the later rows (their labels are true, also where the current ones are not)."""
+    """Carry out every action and look at the later rows (whose labels are true, whatever the current ones are)."""
     spec, later = case.spec, case.later
     base = row_loss(spec, case.reference)
 
@@ -70,10 +70,11 @@ def outcomes(case: Incident) -> Outcome:
 def judge(case: Incident, answer: Answer, result: Outcome) -> dict[str, object]:
     """The scores of one answer.
 
-    right: the action of the construction; where the fault costs less than the tolerance on later rows, doing nothing
-    (or waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. A changed world that does no harm needs nothing, and where harder
-    cases are also rarer ones, so that a retraining does gain, it is right. abstained: nothing proposed. harmful: the model is changed where no change of the model is
-    right, or the later rows lose more than the tolerance by it. false: anything proposed on a quiet stream.
+    right: the action of the construction. Where the fault costs less than the tolerance on later rows, doing nothing (or
+    waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. A changed
+    world that does no harm needs nothing; where harder cases are also rarer ones, so that a retraining gains, it is right.
+    abstained: nothing proposed. harmful: the model is changed where no change of it is right, or the later rows lose more
+    than the tolerance by it, or broken rows are learnt. false: anything proposed on a quiet stream.
     """
     small = result.nothing - min(result.loss[a] for a in case.acts) < result.tolerance
     acts = case.acts | (ABSTAIN if small else set())
@@ -95,15 +96,32 @@ def judge(case: Incident, answer: Answer, result: Outcome) -> dict[str, object]:
         span = (case.current["timestamp"].iloc[-1] - case.current["timestamp"].iloc[0]).total_seconds()
         onset = abs((pd.Timestamp(answer.onset) - case.onset).total_seconds()) / span
     best = min(result.loss.values())
+    calm = small and right and answer.act in ABSTAIN
+    acted = bool(case.features) and right and answer.act not in ABSTAIN
     return {
-        "category": case.category, "world": case.world, "real": case.real, "strength": case.strength, "size": case.size,
-        "seed": case.seed, "act": answer.act.value, "cause": None if answer.cause is None else answer.cause.value,
-        "right": right, "cause_right": None if answer.cause is None else bool(answer.cause in case.causes or (small and right and answer.act in ABSTAIN)),
-        "abstained": answer.act in ABSTAIN, "harmful": bool(harmful or learns_broken), "small": bool(small),
-        "false": bool(case.quiet and proposed), "quiet": case.quiet,
-        "features": bool(case.features <= found) if case.features and right and not (answer.act in ABSTAIN) else None,
-        "onset": onset, "confidence": answer.confidence, "share": answer.share, "intended": answer.intended.value if answer.intended else None,
+        "category": case.category,
+        "world": case.world,
+        "real": case.real,
+        "strength": case.strength,
+        "size": case.size,
+        "seed": case.seed,
+        "act": answer.act.value,
+        "cause": None if answer.cause is None else answer.cause.value,
+        "right": right,
+        "cause_right": None if answer.cause is None else bool(answer.cause in case.causes or calm),
+        "abstained": answer.act in ABSTAIN,
+        "harmful": bool(harmful or learns_broken),
+        "small": bool(small),
+        "false": bool(case.quiet and proposed),
+        "quiet": case.quiet,
+        "features": bool(case.features <= found) if acted else None,
+        "onset": onset,
+        "confidence": answer.confidence,
+        "share": answer.share,
+        "intended": answer.intended.value if answer.intended else None,
         "intended_right": answer.intended in acts if answer.intended else right,
-        "seconds": answer.seconds, "not_run": answer.not_run,
-        "regret": (result.loss[answer.act] - best) / result.spread, "nothing": (result.nothing - best) / result.spread,
-    }  # fmt: skip
+        "seconds": answer.seconds,
+        "not_run": answer.not_run,
+        "regret": (result.loss[answer.act] - best) / result.spread,
+        "nothing": (result.nothing - best) / result.spread,
+    }

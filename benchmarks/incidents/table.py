@@ -40,12 +40,14 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
         if part:
             quiet = [r for r in part if r["quiet"]]
             lines.append(
-                f"{name:28s}{len(part):6d}{share(part, 'right'):>8s}{share(part, 'harmful'):>9s}{share(quiet, 'false'):>16s}"
+                f"{name:28s}{len(part):6d}{share(part, 'right'):>8s}{share(part, 'harmful'):>9s}"
+                f"{share(quiet, 'false'):>16s}"
                 f"{np.mean([r['regret'] for r in part]):9.3f}{np.mean([r['nothing'] for r in part]):12.3f}"
             )
     lines += ["", "regret: loss on later rows above the best action's, in standard deviations of the healthy loss", ""]
     lines.append(
-        f"{'watchkeeper':28s}{'n':>6s}{'right':>8s}{'or abst.':>9s}{'cause':>8s}{'features':>9s}{'harmful':>9s}{'onset':>8s}"
+        f"{'watchkeeper':28s}{'n':>6s}{'right':>8s}{'or abst.':>9s}{'cause':>8s}{'features':>9s}{'harmful':>9s}"
+        f"{'onset':>8s}"
     )
 
     def line(name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -73,6 +75,7 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
     times = [r["seconds"] for r in mine]
     lines += [
         "",
-        f"confidence error (ECE) {calibration_error(mine):.3f}; seconds a diagnosis: median {np.median(times):.2f}, largest {max(times):.2f}",
+        f"confidence error (ECE) {calibration_error(mine):.3f}; "
+        f"seconds a diagnosis: median {np.median(times):.2f}, largest {max(times):.2f}",
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Worlds: where rows come from. A world draws healthy rows with labels, for ever and from one distribution.
 
-Large real tables are dealt like a deck of cards, no row twice. Small ones (below 1,000 rows) would be learnt by heart if
-they were resampled: their rows are real ones moved a little, with labels drawn anew from a model of the whole table.
+Large real tables are dealt like a deck of cards, no row twice. Small ones (below 1,000 rows) would be learnt by heart
+if they were resampled: their rows are real ones moved a little, with labels drawn from a model of the whole table.
 Synthetic worlds have a known formula.
 """
 
@@ -24,8 +24,8 @@ DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 
 @dataclass(frozen=True)
 class World:
-    """name: of the stream. strong: used numeric features that matter, the strongest first. segment: a categorical column
-    with a few levels, or None. train: rows that the model learnt from; pool: rows to draw from (None: `formula` makes them).
+    """strong: used numeric features that matter, the strongest first. segment: a categorical column with few levels, or
+    None. train: rows that the model learnt from; pool: rows to draw from (None: `formula` makes them).
     """
 
     name: str
@@ -68,11 +68,10 @@ def _finish(
 
 
 def _redrawn(spec: ModelSpec, rows: pd.DataFrame) -> Callable[[int, np.random.Generator], pd.DataFrame]:
-    """Real rows moved by a twentieth of a standard deviation (repeated values and whole numbers stay such), with new labels."""
+    """Real rows moved by a twentieth of a standard deviation (zeros and whole numbers stay such), with new labels."""
     rows = rows.reset_index(drop=True)
-    gentle = spec.model_copy(
-        update={"training": spec.training.model_copy(update={"parameters": {"max_depth": 3, "n_estimators": 60}})}
-    )
+    plain = spec.training.model_copy(update={"parameters": {"max_depth": 3, "n_estimators": 60}})
+    gentle = spec.model_copy(update={"training": plain})
     teacher = recipes.fit(gentle, rows)
     rest = None
     if spec.task.value == "regression":
@@ -155,7 +154,7 @@ def cancer() -> World:
     raw = data.frame.rename(columns={c: c.replace(" ", "_") for c in data.frame.columns})
     columns = [c for c in raw.columns if c.startswith("mean")]
     raw["label"] = 1 - raw["target"]
-    spec = _spec("cancer", "binary", {c: "numeric" for c in columns})
+    spec = _spec("cancer", "binary", dict.fromkeys(columns, "numeric"))
     return _finish("cancer", True, spec, None, _redrawn(spec, _unused(raw[[*columns, "label"]])), None, 1200)
 
 
@@ -166,7 +165,7 @@ def diabetes() -> World:
     raw = load_diabetes(as_frame=True, scaled=False).frame
     raw["label"] = raw["target"].astype(float)
     columns = [c for c in raw.columns if c not in ("target", "label")]
-    spec = _spec("diabetes", "regression", {c: "numeric" for c in columns})
+    spec = _spec("diabetes", "regression", dict.fromkeys(columns, "numeric"))
     return _finish(
         "diabetes", True, spec, None, _redrawn(spec, _unused(raw[[*columns, "label"]].astype(float))), None, 1200
     )

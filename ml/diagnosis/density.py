@@ -54,7 +54,8 @@ class Density:
 
     def same(self, a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
         """Where two values fall into one cell."""
-        return np.abs(np.arcsinh(a / self.scale) - np.arcsinh(b / self.scale)) < 2 * _STEP
+        near: npt.NDArray[np.bool_] = np.abs(np.arcsinh(a / self.scale) - np.arcsinh(b / self.scale)) < 2 * _STEP
+        return near
 
 
 def _blur(counts: Floats, bandwidth: float) -> Floats:

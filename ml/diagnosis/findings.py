@@ -71,7 +71,12 @@ def fill_answers(case: Case) -> None:
             answers = case.model.predict(frame)
         filled[name] = frame.assign(prediction=answers["prediction"], score=answers["score"])
         case.note(f"predictions of the {name} rows", f"the table has none; {case.model.version} answered instead")
-    case.frames = replace(frames, **filled)
+    case.frames = replace(
+        frames,
+        reference=filled.get("reference", frames.reference),
+        current=filled.get("current", frames.current),
+        history=filled.get("history", frames.history),
+    )
     case.healthy = healthy_rows(case.frames)
 
 

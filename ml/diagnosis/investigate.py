@@ -92,6 +92,7 @@ def _signals(case: Case) -> decide.Signals:
         calibration_broken=case.gap_broken,
         break_certain=any(b.certain for b in case.moving),
         break_moves=bool(case.moving),
+        break_plain=any(b.plain for b in case.moving),
         break_found=bool(case.moving),
         skewed=case.skew is not None,
         label_fault=case.fault is not None,

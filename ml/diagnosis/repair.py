@@ -96,7 +96,8 @@ class Break:
     """One suspected break: which rows, since when, where, and what would undo it.
 
     rows: mask over the current frame. share: affected share of the rows since the onset (within the segment).
-    certain: the fingerprint leaves no other reading. repair: None where values are lost.
+    certain: the fingerprint leaves no other reading. plain: most values lie outside everything seen before, by a factor
+    no world changes by; labels cannot speak against it. repair: None where values are lost.
     """
 
     kind: BreakKind
@@ -110,6 +111,7 @@ class Break:
     statement: str
     strength: float
     start: int = 0
+    plain: bool = False
 
     @property
     def lost(self) -> bool:

@@ -40,14 +40,14 @@ def rollouts(
     last = str(earlier.iloc[-1]) if len(earlier) else None
     if times.notna().all() and len(ledger):
         length = times.iloc[-1] - times.iloc[0]
-        for row in ledger.itertuples(index=False):
-            start = int(times.searchsorted(row.timestamp))
-            if start >= len(current) or row.timestamp < times.iloc[0] - length:
+        for moment, version in zip(ledger["timestamp"], ledger["version"], strict=True):
+            start = int(times.searchsorted(moment))
+            if start >= len(current) or moment < times.iloc[0] - length:
                 continue
             prior = versions.iloc[:start].dropna()
             before = str(prior.iloc[-1]) if len(prior) else last
-            if before != str(row.version):
-                found.append(Rollout(str(row.version), row.timestamp, start, before))
+            if before != str(version):
+                found.append(Rollout(str(version), moment, start, before))
     named = versions.notna().to_numpy()
     sequence = versions[named].astype(str).to_numpy()
     places = np.flatnonzero(named)
@@ -103,15 +103,19 @@ def skew(
 
 def mismatch(spec: ModelSpec, frame: pd.DataFrame, again: pd.DataFrame) -> Mask:
     """Rows whose served answer is not the replayed one (2 points of probability, or 2 % of a standard deviation)."""
+    odd: Mask = np.zeros(len(frame), dtype=bool)
     if len(frame) == 0:
-        return np.zeros(0, dtype=bool)
+        return odd
     if spec.task is Task.REGRESSION:
         served = frame["prediction"].to_numpy(np.float64)
-        return np.abs(served - again["prediction"].to_numpy(np.float64)) > 0.02 * max(float(served.std()), 1e-9)
+        values = again["prediction"].to_numpy(np.float64)
+        return np.asarray(np.abs(served - values) > 0.02 * max(float(served.std()), 1e-9), dtype=bool)
     served, scored = frame["score"].to_numpy(np.float64), again["score"].to_numpy(np.float64)
     if spec.task is Task.BINARY and np.isfinite(served).all() and np.isfinite(scored).all():
-        return np.abs(served - scored) > 0.02
-    return as_class(frame["prediction"]) != as_class(again["prediction"])
+        odd = np.abs(served - scored) > 0.02
+    else:
+        odd = as_class(frame["prediction"]) != as_class(again["prediction"])
+    return odd
 
 
 def outputs(spec: ModelSpec, answers: pd.DataFrame) -> Floats:

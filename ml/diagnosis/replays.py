@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ def replay_actions(case: Case) -> None:
         return
     start = _learn_from(case)
     part, places = frame.iloc[start:].reset_index(drop=True), np.arange(start, len(frame))
-    if (again := trial.recalibrate(spec, part, case.seed)) is not None:
-        _record(case, again, places, "recalibrating")
+    judged = places >= h.start if h.harmed else np.ones(len(places), dtype=bool)
+    if (again := trial.recalibrate(spec, part, judged)) is not None:
+        _record(case, again, places[judged], "recalibrating")
     if h.harmed:
         clean = ~_touched(case)[start:]
         fixed = case.trials.get(Act.FIX_DATA)
@@ -47,7 +49,7 @@ def replay_actions(case: Case) -> None:
                 "retraining", "most of the rows are broken: nothing may be learnt from them before they are repaired"
             )
         else:
-            _try_retraining(case, part[clean].reset_index(drop=True), places[clean])
+            _try_retraining(case, part[clean].reset_index(drop=True), places[clean], judged[clean])
         split_rows = case.usable.iloc[start:]
         case.split = attribution.attribute(
             spec, case.baseline, case.base_loss, split_rows, case.loss[start:], case.seed
@@ -138,6 +140,14 @@ def _touched(case: Case) -> Any:
     return np.any(every, axis=0) if every else np.zeros(len(case.rows), dtype=bool)
 
 
+def _worse_there(case: Case, hit: Any) -> bool:
+    """Whether the rows with lost values have a clearly higher loss than the others (or than before)."""
+    inside = case.loss[hit]
+    outside = case.loss[~hit] if (~hit).sum() >= 30 else case.base_loss
+    error = np.hypot(inside.std() / np.sqrt(len(inside)), outside.std() / np.sqrt(max(len(outside), 1)))
+    return bool(inside.mean() - outside.mean() > 2.6 * error)
+
+
 def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
     """Each suspected break alone: one that is not certain must prove itself, a certain one must not be refuted."""
 
@@ -151,8 +161,11 @@ def _try_repairs(case: Case, frame: pd.DataFrame) -> None:
             kept += [item] if item.certain else []
             continue
         alone = replay([item], frame[hit], case.rows[hit])
-        if alone.low > 0 or (item.certain and (item.lost or alone.high > 0)):
+        proven = alone.low > 0 if item.repair is not None else _worse_there(case, hit)
+        if proven or (item.certain and (item.lost or item.plain or alone.high > 0)):
             kept.append(item)
+        elif item.kind is BreakKind.RENAME:  # the values are strange for certain; what they stood for is not known
+            kept.append(replace(item, kind=BreakKind.NEW_CATEGORY, repair=None))
     case.moving = kept
     touched = _touched(case)
     if touched.sum() < 8:
@@ -232,14 +245,14 @@ def _try_rollback(case: Case, frame: pd.DataFrame) -> None:
     _record(case, result, np.arange(first, len(frame)), f"rolling back to {case.previous.version}")
 
 
-def _try_retraining(case: Case, part: pd.DataFrame, places: Any) -> None:
+def _try_retraining(case: Case, part: pd.DataFrame, places: Any, judged: Any) -> None:
     if len(part) < 60:
         case.note("retraining", f"{len(part)} mature labelled rows; 60 are needed to try it")
         return
     base = case.healthy[case.healthy["label"].notna()]
     try:
-        result = trial.retrain(case.spec, base, part, case.seed)
+        result = trial.retrain(case.spec, base, part, judged, case.seed)
     except (DataError, SpecError, InvalidInput) as error:
         case.note("retraining", str(error))
         return
-    _record(case, result, places, "retraining")
+    _record(case, result, places[judged], "retraining")

@@ -126,7 +126,7 @@ class Scene:
 
 
 def values_of(column: pd.Series) -> Floats:
-    values = column.to_numpy(np.float64)
+    values: Floats = column.to_numpy(np.float64)
     return values[np.isfinite(values)]
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.diagnosis.causes import Act
-from ml.diagnosis.repair import Break
+from ml.diagnosis.repair import Break, Mask
 from ml.errors import DataError, SpecError
 from ml.metrics import metric, positives, probability, row_loss
 from ml.models.predictor import Predictor
@@ -193,8 +193,9 @@ def rollback(spec: ModelSpec, frame: pd.DataFrame, previous: Predictor) -> Trial
     return compare(spec, Act.ROLLBACK, frame, after, parameters={"to_version": previous.version})
 
 
-def recalibrate(spec: ModelSpec, frame: pd.DataFrame, seed: int) -> Trial | None:
-    """A logistic on the logit of the served score, out of fold; None where the task or the rows do not allow it."""
+def recalibrate(spec: ModelSpec, frame: pd.DataFrame, judged: Mask) -> Trial | None:
+    """A logistic on the logit of the served score, out of fold, compared on the `judged` rows; None where the task
+    or the rows do not allow it."""
     if spec.task is not Task.BINARY:
         return None
     p = probability(spec, frame)
@@ -212,13 +213,14 @@ def recalibrate(spec: ModelSpec, frame: pd.DataFrame, seed: int) -> Trial | None
         if test.any() and len(np.unique(truth[~test])) == 2:
             score[test] = LogisticRegression(C=10.0).fit(logit[~test], truth[~test]).predict_proba(logit[test])[:, 1]
     after = frame[["prediction", "score"]].assign(score=score)
-    return compare(spec, Act.RECALIBRATE, frame, after)
+    return compare(spec, Act.RECALIBRATE, frame[judged], after[judged])
 
 
 def retrain(
-    spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, seed: int, *, measure_ordinary: bool = True
+    spec: ModelSpec, base: pd.DataFrame, frame: pd.DataFrame, judged: Mask, seed: int, *, measure_ordinary: bool = True
 ) -> Trial:
-    """Fit on healthy and recent rows (recent weighted), out of fold, less what the same gains on healthy rows.
+    """Fit on healthy and recent rows (recent weighted), out of fold, compared on the `judged` rows, less what the same
+    gains on healthy rows.
 
     Raises: DataError or SpecError when the recipe cannot be fitted on these rows.
     """
@@ -236,7 +238,8 @@ def retrain(
                 ordinary, error = usual.gain, usual.se
             except DataError:
                 pass
-    return compare(spec, Act.RETRAIN, frame, after, ordinary=ordinary, ordinary_se=error if ordinary > 0 else 0.0)
+    error = error if ordinary > 0 else 0.0
+    return compare(spec, Act.RETRAIN, frame[judged], after[judged], ordinary=ordinary, ordinary_se=error)
 
 
 def out_of_fold(
@@ -272,10 +275,9 @@ def fit_weighted(spec: ModelSpec, rows: pd.DataFrame, weight: Floats, seed: int)
 def folds(spec: ModelSpec, frame: pd.DataFrame, k: int) -> npt.NDArray[np.int_]:
     """Fold number of each row: consecutive blocks of time; rows of one entity, and equal rows, stay together."""
     if spec.entity and spec.entity in frame:
-        key = frame[spec.entity].astype(str).to_numpy()
+        codes = pd.factorize(frame[spec.entity].astype(str))[0]
     else:
-        key = pd.util.hash_pandas_object(frame[list(spec.used_features)].astype(str), index=False).to_numpy()
-    codes = pd.factorize(key)[0]
+        codes = pd.factorize(pd.util.hash_pandas_object(frame[list(spec.used_features)].astype(str), index=False))[0]
     first = np.full(codes.max() + 1 if len(codes) else 0, len(codes))
     np.minimum.at(first, codes, np.arange(len(codes)))
     size = np.bincount(codes, minlength=len(first))

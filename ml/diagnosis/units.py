@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -82,7 +84,9 @@ def units(scene: Scene, name: str) -> list[Break]:
         sure = float(np.median(ratio[at][hit])) > 3
         far = not (0.25 < abs(repair.factor) < 4) or abs(repair.offset) > 100
         what = f"{name!r} fits the past only after: {repair.describe()}"
-        return [scene.make(BreakKind.UNIT, (name,), mask, repair, sure and far, what, float(gain[at]))]
+        beyond = float(np.mean((column[mask] < ref.min()) | (column[mask] > ref.max())))
+        found = scene.make(BreakKind.UNIT, (name,), mask, repair, sure and far, what, float(gain[at]))
+        return [replace(found, plain=found.certain and beyond > 0.8)]
     return []
 
 

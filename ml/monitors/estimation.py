@@ -1,9 +1,9 @@
 """Performance before labels: what the scores themselves say, corrected where the inputs moved; or nothing at all.
 
 CBPE (NannyML): calibrate the score on labelled reference rows, then take the expected loss of the current rows. PAPE
-(arXiv 2401.08348): refit that calibration with reference rows weighted by how like the current ones they are. For
-regression: a model of the absolute error. Each is right under covariate shift only: concept drift and renamed categories
-are invisible to it, so `healthy` is never said from an estimate alone, and where inputs leave the reference it abstains.
+(arXiv 2401.08348): refit it with reference rows weighted by how like the current ones they are. For
+regression: a model of the row loss. Each is right under covariate shift only: concept drift and renamed categories are
+invisible to it, so `healthy` is never said from an estimate alone, and where inputs leave the reference it abstains.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def estimate(
         return nothing("no estimate without labels is made for multiclass.")
     if len(healthy) < MIN_REFERENCE or len(rows) < MIN_CURRENT:
         return nothing(
-            f"{len(healthy)} labelled reference and {len(rows)} current rows; {MIN_REFERENCE} and {MIN_CURRENT} are needed."
+            f"{len(healthy)} labelled reference and {len(rows)} current rows; "
+            f"{MIN_REFERENCE} and {MIN_CURRENT} are needed."
         )
     if spec.task is Task.BINARY and (probability(spec, healthy) is None or probability(spec, rows) is None):
         return nothing("there are no probabilities to estimate from.")
@@ -54,8 +55,8 @@ def estimate(
         return nothing(f"the feature {gone[0]!r} is missing from the current rows.")
     try:
         weight, effective, outside = density_ratio(spec, healthy, rows, seed)
-    except DataError as error:
-        return nothing(str(error))
+    except DataError as reason:
+        return nothing(str(reason))
     if outside > MOST_OUTSIDE or effective < MIN_EFFECTIVE:
         return nothing(
             f"{outside:.0%} of the rows lie outside the reference and {effective:.0f} reference rows are like the current "
@@ -75,7 +76,8 @@ def estimate(
     detail = f"expected mean loss {value:.4g} against {usual.mean():.4g}; blind to a changed relation."
     return [
         Measurement(
-            monitor, window, difference, len(rows), status, interval=interval, unit="loss", threshold=tolerance, detail=detail,
+            monitor, window, difference, len(rows), status, interval=interval, unit="loss", threshold=tolerance,
+            detail=detail,
             facts={"estimate": value, "reference": float(usual.mean()), "effective": effective, "outside": outside},
         )
     ]  # fmt: skip
@@ -85,7 +87,7 @@ def density_ratio(
     spec: ModelSpec, reference: pd.DataFrame, current: pd.DataFrame, seed: int
 ) -> tuple[Floats, float, float]:
     """Weights of the reference rows that make them look like the current ones (mean 1), their effective number, and the
-    share of current rows outside the reference. Cross-fitted logistic regression. Raises: DataError without usable columns."""
+    share of current rows outside the reference. Cross-fitted logistic regression. Raises: DataError without columns."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
@@ -127,7 +129,7 @@ def _matrix(spec: ModelSpec, frame: pd.DataFrame) -> Floats:
         elif kind in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
             text = frame[name].astype(str)
             # a stable number per level: both frames must get the same columns
-            columns += [(text.map(lambda v: hash_of(v)) % 8 == k).to_numpy(np.float64) for k in range(8)]
+            columns += [(text.map(hash_of) % 8 == k).to_numpy(np.float64) for k in range(8)]
     return np.column_stack(columns) if columns else np.zeros((len(frame), 0))
 
 

@@ -18,8 +18,8 @@ MIN_DELAYS = 20
 @dataclass(frozen=True, slots=True)
 class Maturity:
     """`usable`: rows with a prediction and a label old enough to be unbiased. `mature` rows should have a label by now,
-    `coverage` is the share of them that do, `usual` that of the healthy rows. `overdue` where labels fell behind, `since`
-    when the first of them was served, `due` when the next labels are expected."""
+    `coverage` is the share of them that do, `usual` that of the healthy rows. `overdue` where labels fell behind,
+    `since` when the first of them was served, `due` when the next labels are expected."""
 
     usable: Mask
     mature: int

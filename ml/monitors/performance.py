@@ -70,7 +70,8 @@ def performance(
         known = pd.to_datetime(frame["label_timestamp"], utc=True, errors="coerce")
         frame = frame.assign(label=frame["label"].where(~(known > pd.Timestamp(utc(as_of)))))
     if missing := [c for c in ("timestamp", "prediction", "label") if c not in frame]:
-        frame = frame.assign(**{c: pd.NaT if c == "timestamp" else None for c in missing})
+        for column in missing:
+            frame = frame.assign(**{column: pd.Series(pd.NaT if column == "timestamp" else None, index=frame.index)})
     frame = frame.sort_values("timestamp", kind="stable").reset_index(drop=True)
     if spec.task is Task.REGRESSION:
         frame = frame.assign(label=_finite(frame["label"]), prediction=_finite(frame["prediction"]))
