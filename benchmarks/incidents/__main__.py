@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--strengths", nargs="+", default=list(STRENGTHS), choices=list(STRENGTHS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--sample", type=int, default=0)
-    parser.add_argument("--evidently-every", type=int, default=8, help="cases per run of the slow peer")
+    parser.add_argument("--evidently-every", type=int, default=16, help="cases per run of the slow peer")
     parser.add_argument("--part", default="0/1", help="I/N: every N-th case, from I on")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--no-natural", action="store_true")

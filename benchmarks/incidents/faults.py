@@ -508,7 +508,8 @@ CATEGORIES: dict[str, Callable[[Maker], Incident]] = {
     f.__name__: f
     for f in (
         healthy, sampling_noise, unused_shift, easier_mix, harder_mix, unit, unit_segment, sentinel, default_fill,
-        nulls, nulls_unused, rename, swapped, stale, bad_deployment, good_deployment, skew, concept_sudden, concept_gradual,
+        nulls, nulls_unused, rename, swapped, stale, bad_deployment, good_deployment, skew, concept_sudden,
+        concept_gradual,
         concept_at_deployment, segment, prior, unseen_region, label_delay, label_fault,
         stale_reference, seasonal,
         two_faults,

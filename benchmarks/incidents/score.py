@@ -70,11 +70,11 @@ def outcomes(case: Incident) -> Outcome:
 def judge(case: Incident, answer: Answer, result: Outcome) -> dict[str, object]:
     """The scores of one answer.
 
-    right: the action of the construction. Where the fault costs less than the tolerance on later rows, doing nothing (or
-    waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. A changed
-    world that does no harm needs nothing; where harder cases are also rarer ones, so that a retraining gains, it is right.
-    abstained: nothing proposed. harmful: the model is changed where no change of it is right, or the later rows lose more
-    than the tolerance by it, or broken rows are learnt. false: anything proposed on a quiet stream.
+    right: the action of the construction. Where the fault costs less than the tolerance on later rows, doing nothing
+    (or waiting) is right too, and so is recalibrating where it serves as well as the retraining that was meant. A
+    changed world that does no harm needs nothing; where harder cases are also rarer ones, so that a retraining gains,
+    it is right. abstained: nothing proposed. harmful: the model is changed where no change of it is right, or the later
+    rows lose more than the tolerance by it, or broken rows are learnt. false: anything proposed on a quiet stream.
     """
     small = result.nothing - min(result.loss[a] for a in case.acts) < result.tolerance
     acts = case.acts | (ABSTAIN if small else set())

@@ -44,10 +44,8 @@ def estimate(
     if spec.task is Task.MULTICLASS:
         return nothing("no estimate without labels is made for multiclass.")
     if len(healthy) < MIN_REFERENCE or len(rows) < MIN_CURRENT:
-        return nothing(
-            f"{len(healthy)} labelled reference and {len(rows)} current rows; "
-            f"{MIN_REFERENCE} and {MIN_CURRENT} are needed."
-        )
+        had = f"{len(healthy)} labelled reference and {len(rows)} current rows"
+        return nothing(f"{had}; {MIN_REFERENCE} and {MIN_CURRENT} are needed.")
     if spec.task is Task.BINARY and (probability(spec, healthy) is None or probability(spec, rows) is None):
         return nothing("there are no probabilities to estimate from.")
     gone = [f for f in spec.used_features if f in healthy and f not in rows]
@@ -59,8 +57,8 @@ def estimate(
         return nothing(str(reason))
     if outside > MOST_OUTSIDE or effective < MIN_EFFECTIVE:
         return nothing(
-            f"{outside:.0%} of the rows lie outside the reference and {effective:.0f} reference rows are like the current "
-            "ones: without labels nothing can be said."
+            f"{outside:.0%} of the rows lie outside the reference and {effective:.0f} reference rows are like the "
+            "current ones: without labels nothing can be said."
         )
     usual = row_loss(spec, healthy)
     value, error = (
