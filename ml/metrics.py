@@ -16,7 +16,7 @@ import pandas as pd
 
 from ml.errors import InvalidInput
 from ml.results import Interval
-from ml.spec import ModelSpec, Task
+from ml.spec import METRICS, ModelSpec, Task
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def as_class(values: pd.Series | Floats | Any) -> npt.NDArray[np.str_]:
 
 def positives(spec: ModelSpec, values: pd.Series) -> Floats:
     """1.0 where a value is the spec's positive class, else 0.0."""
-    return (as_class(values) == as_class([spec.positive])[0]).astype(np.float64)
+    return np.asarray(as_class(values) == as_class([spec.positive])[0], np.float64)
 
 
 def probability(spec: ModelSpec, frame: pd.DataFrame) -> Floats | None:
@@ -72,10 +72,10 @@ def row_loss(spec: ModelSpec, frame: pd.DataFrame) -> Floats:
     """
     if spec.task is Task.REGRESSION:
         error = frame["label"].to_numpy(np.float64) - frame["prediction"].to_numpy(np.float64)
-        return error**2 if spec.metric == "rmse" else np.abs(error)
+        return np.asarray(error**2 if spec.metric == "rmse" else np.abs(error), np.float64)
     if spec.task is Task.BINARY and (score := probability(spec, frame)) is not None:
         return (positives(spec, frame["label"]) - score) ** 2
-    return (as_class(frame["label"]) != as_class(frame["prediction"])).astype(np.float64)
+    return np.asarray(as_class(frame["label"]) != as_class(frame["prediction"]), np.float64)
 
 
 def roc_auc(truth: Floats, score: Floats) -> float:
@@ -199,6 +199,4 @@ def _on_arrays(spec: ModelSpec, frame: pd.DataFrame, name: str) -> Callable[[npt
         p = np.clip(p, 1e-6, 1 - 1e-6)
         loss = -(truth * np.log(p) + (1 - truth) * np.log(1 - p))
         return lambda rows: float(loss[rows].mean()) if len(rows) else float("nan")
-    raise InvalidInput(
-        f"metric {name!r} does not exist for binary; use {', '.join(('roc_auc', 'recall', 'precision', 'f1', 'accuracy'))}."
-    )
+    raise InvalidInput(f"metric {name!r} does not exist for {spec.task}; use {', '.join(METRICS[spec.task])}.")

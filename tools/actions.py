@@ -124,12 +124,22 @@ class Character:
 
 
 CHARACTER: Mapping[ActionKind, Character] = {
-    ActionKind.RETRAIN: Character(Risk.HIGH, True, "roll back to the version it replaced", "every prediction of this model"),
-    ActionKind.ROLLBACK: Character(Risk.MEDIUM, True, "promote the replaced version again", "every prediction of this model"),
-    ActionKind.PROMOTE: Character(Risk.HIGH, True, "roll back to the version it replaced", "every prediction of this model"),
-    ActionKind.RECALIBRATE: Character(Risk.MEDIUM, True, "roll back to the version it replaced", "scores of this model"),
+    ActionKind.RETRAIN: Character(
+        Risk.HIGH, True, "roll back to the version it replaced", "every prediction of this model"
+    ),
+    ActionKind.ROLLBACK: Character(
+        Risk.MEDIUM, True, "promote the replaced version again", "every prediction of this model"
+    ),
+    ActionKind.PROMOTE: Character(
+        Risk.HIGH, True, "roll back to the version it replaced", "every prediction of this model"
+    ),
+    ActionKind.RECALIBRATE: Character(
+        Risk.MEDIUM, True, "roll back to the version it replaced", "scores of this model"
+    ),
     ActionKind.REFRESH_REFERENCE: Character(Risk.LOW, False, "set the earlier reference again", "monitoring only"),
-    ActionKind.FIX_DATA: Character(Risk.LOW, False, "mark the window fit again", "one message, and the training data of this window"),
+    ActionKind.FIX_DATA: Character(
+        Risk.LOW, False, "mark the window fit again", "one message, and the training data of this window"
+    ),
     ActionKind.WAIT_FOR_LABELS: Character(Risk.LOW, False, "nothing to undo", "none"),
     ActionKind.NO_ACTION: Character(Risk.LOW, False, "nothing to undo", "none"),
 }

@@ -7,11 +7,10 @@ import threading
 import time
 from datetime import datetime
 
-from agent import executor
 from agent.commands.output import console
 from agent.demo import stories
-from agent.demo.replay import WORKER, Stage, begin, play
-from agent.domain.errors import Unavailable, WatchkeeperError
+from agent.demo.replay import Stage, begin, play
+from agent.domain.errors import WatchkeeperError
 from agent.pipeline.services import Services
 from agent.store.tables import Proposal
 
@@ -73,28 +72,16 @@ class Player:
 
 def serve_demo(services: Services, *, port: int, started: float) -> None:
     """Serve the page on 127.0.0.1 while the stories play. Raises: Unavailable when the port is taken."""
-    import socket
+    from agent.commands.serve import listen, serve_on
 
-    import uvicorn
-
-    from agent.doors.api.app import create_app
-
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise Unavailable(f"Port {port} is taken; choose another one: watchkeeper demo --port {port + 1}")
-    _greet(services, port, time.perf_counter() - started)
-    player = Player(services)
-    player.start()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(services), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3
-        )
-    )
-    try:
-        server.run()
-    finally:
-        player.stop()
-        executor.run_ready(services, worker=WORKER)
+    with listen("127.0.0.1", port) as listening:
+        _greet(services, port, time.perf_counter() - started)
+        player = Player(services)
+        player.start()
+        try:
+            serve_on(services, listening)
+        finally:
+            player.stop()
 
 
 def _greet(services: Services, port: int, seconds: float) -> None:

@@ -129,13 +129,13 @@ def _pending(services: Services, session: Session, proposal_id: str, person: str
 
 def _record(session: Session, proposal: Proposal, person: str, decision: str, reason: str, at: datetime) -> None:
     known = session.scalar(select(Approval).where(Approval.proposal_id == proposal.id, Approval.person == person))
-    if known is not None:
+    if known is not None and known.decision == decision:
         return
-    session.add(
-        Approval(
-            proposal_id=proposal.id, person=person, decision=decision, digest=proposal.digest, reason=reason, at=at
-        )
-    )
+    if known is None:
+        known = Approval(proposal_id=proposal.id, person=person)
+        session.add(known)
+    # Somebody who approved may think better of it before the quorum: the row has the last word, the audit has both.
+    known.decision, known.digest, known.reason, known.at = decision, proposal.digest, reason, at
     audit.append(
         session,
         at=at,

@@ -101,7 +101,9 @@ def test_a_healthy_week_is_no_breach_and_says_how_many_labels_it_rests_on() -> N
 
     assert {m.status for m in found.values()} == {Status.OK}
     assert found["performance.roc_auc"].interval is not None
-    assert found["performance.labels"].facts["needed"] > 100
+    needed = found["performance.labels"].facts["needed"]
+    assert isinstance(needed, int)
+    assert needed > 100
 
 
 def test_a_worse_model_breaches_by_loss_metric_and_recall() -> None:
@@ -109,7 +111,10 @@ def test_a_worse_model_breaches_by_loss_metric_and_recall() -> None:
 
     assert found["performance.loss"].status is Status.BREACH
     assert found["performance.roc_auc"].status is Status.BREACH
-    assert found["performance.loss"].interval.low > found["performance.loss"].threshold
+    loss = found["performance.loss"]
+    assert loss.interval is not None
+    assert loss.threshold is not None
+    assert loss.interval.low > loss.threshold
 
 
 def test_a_bias_breaches_the_error_of_a_regression() -> None:
