@@ -19,7 +19,7 @@ from ml.models import recipes
 from ml.models.recipes import FittedModel
 from ml.spec import FeatureType, ModelSpec
 
-DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
+DATA = Path(__file__).resolve().parents[2] / "ml" / "data" / "samples"
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,39 @@ class Density:
         return near
 
 
+class Steps:
+    """The share of each value of a column that has few (hours, counts): a value between them was never seen."""
+
+    def __init__(self, values: Floats) -> None:
+        self.levels, count = np.unique(values, return_counts=True)
+        self.shares = count / len(values)
+
+    @staticmethod
+    def fits(values: Floats) -> bool:
+        """Whether the column has few values, each of them often.
+
+        >>> Steps.fits(np.arange(1000.0) % 24), Steps.fits(np.random.default_rng(0).normal(size=1000))
+        (True, False)
+        """
+        return bool(len(np.unique(values)) <= min(60, len(values) / 20))
+
+    def log(self, values: Floats) -> Floats:
+        """Log probability of each value (not missing)."""
+        after = np.clip(np.searchsorted(self.levels, values), 1, max(len(self.levels) - 1, 1))
+        near = np.where(
+            np.abs(values - self.levels[after - 1])
+            <= np.abs(values - self.levels[np.minimum(after, len(self.levels) - 1)]),
+            after - 1,
+            np.minimum(after, len(self.levels) - 1),
+        )
+        known = self.same(values, self.levels[near])
+        return np.asarray(np.log(np.where(known, (1 - _BROAD) * self.shares[near], _BROAD / 100)), dtype=np.float64)
+
+    def same(self, a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
+        """Where two values are one, rounding aside."""
+        return np.asarray(np.abs(a - b) <= 1e-3 * (np.abs(b) + 1e-3), dtype=bool)
+
+
 def _blur(counts: Floats, bandwidth: float) -> Floats:
     reach = int(4 * bandwidth / _STEP) + 1
     x = np.arange(-reach, reach + 1) * _STEP

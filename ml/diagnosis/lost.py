@@ -58,7 +58,7 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
             continue
         new = not before.any()
         outside = value < ref.min() or value > ref.max()
-        if not new and len(np.unique(ref)) < 30 and not outside and (excess < 0.3 or len(np.unique(ref)) < 20):
+        if not new and len(np.unique(ref)) < 30 and not outside and (excess < 0.08 or len(np.unique(ref)) < 20):
             continue
         rest = cur[start:][~now[start:]]
         rest = rest[np.isfinite(rest)]

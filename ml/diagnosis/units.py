@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.diagnosis.density import Density, distance, mixture
+from ml.diagnosis.density import Density, Steps, distance, mixture
 from ml.diagnosis.repair import Break, BreakKind, Repair
 from ml.diagnosis.scene import MIN_ROWS, Scene, values_of
 from ml.metrics import probability, row_loss
@@ -48,7 +48,7 @@ def units(scene: Scene, name: str) -> list[Break]:
     column = scene.current[name].to_numpy(np.float64)
     seen = np.isfinite(column)
     cur = column[seen]
-    density = Density(ref)
+    density = Steps(ref) if Steps.fits(ref) else Density(ref)
     plain = density.log(cur)
     options = repairs(name)
     ratio = np.stack([_ratio(density, plain, cur, r) for r in options])
@@ -90,10 +90,11 @@ def units(scene: Scene, name: str) -> list[Break]:
     return []
 
 
-def _ratio(density: Density, plain: Floats, values: Floats, repair: Repair) -> Floats:
+def _ratio(density: Density | Steps, plain: Floats, values: Floats, repair: Repair) -> Floats:
     """Log likelihood ratio of broken to healthy; nothing is learnt from a value that reads the same either way (0)."""
     undone = repair.factor * values + repair.offset
-    ratio = density.log(undone) + np.log(abs(repair.factor)) - plain
+    stretch = 0.0 if isinstance(density, Steps) else np.log(abs(repair.factor))
+    ratio = density.log(undone) + stretch - plain
     return np.where(density.same(undone, values), 0.0, ratio)
 
 
