@@ -19,6 +19,8 @@ from ml.results import Interval
 from ml.spec import METRICS, ModelSpec, Task
 
 Floats = npt.NDArray[np.float64]
+LARGEST_DRAW = 10_000
+"""Rows of one bootstrap draw; more only cost time."""
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,6 +141,8 @@ def metric_interval(
 ) -> tuple[float, Interval | None]:
     """The metric and its bootstrap interval (percentile, rows resampled; blocks of one entity where the spec has one).
 
+    Beyond 10,000 rows, 10,000 are drawn and the spread is scaled by sqrt(drawn / rows): the metrics here converge at
+    that rate (m-out-of-n bootstrap, Bickel, Götze and van Zwet 1997, Statistica Sinica 7).
     The interval is None with fewer than 10 rows or where the metric is undefined.
     """
     name = name or spec.metric
@@ -148,6 +152,7 @@ def metric_interval(
     if n < 10 or not np.isfinite(value):
         return value, None
     rng = np.random.default_rng(seed)
+    drawn = n
     if spec.entity and spec.entity in frame:
         codes = pd.factorize(frame[spec.entity])[0]
         groups = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
@@ -156,12 +161,16 @@ def metric_interval(
             for _ in range(draws)
         ]
     else:
-        values = [compute(rng.integers(0, n, n)) for _ in range(draws)]
+        drawn = min(n, LARGEST_DRAW)
+        values = [compute(rng.integers(0, n, drawn)) for _ in range(draws)]
     tail = (1 - level) / 2
     finite = np.array(values)[np.isfinite(values)]
     if len(finite) < draws / 2:
         return value, None
     low, high = np.quantile(finite, [tail, 1 - tail])
+    if drawn < n:
+        shrink = np.sqrt(drawn / n)
+        low, high = value + (low - finite.mean()) * shrink, value + (high - finite.mean()) * shrink
     return value, Interval(float(low), float(high), level)
 
 

@@ -29,7 +29,8 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
     incident = queries.unresolved_incident(session, spec.name)
     for measurement in look.measurements:
         key = fingerprint(spec.name, measurement)
-        verdict = judge(spec, measurement, _breaches_before(session, spec, look, measurement))
+        before = _breaches_before(session, spec, measurement) if measurement.status is Status.BREACH else 0
+        verdict = judge(spec, measurement, before)
         alert = firing.get(key)
         if verdict.outcome == "clear" and alert is not None:
             alert.cleared_at = at
@@ -102,7 +103,7 @@ def _open(session: Session, spec: ModelSpec, measurement: Measurement, severity:
     return incident
 
 
-def _breaches_before(session: Session, spec: ModelSpec, look: Look, measurement: Measurement) -> int:
+def _breaches_before(session: Session, spec: ModelSpec, measurement: Measurement) -> int:
     """How many looks directly before this one breached the same measurement."""
     rule = getattr(spec.alerts, measurement.family, None)
     if rule is None or rule.hysteresis == 1:

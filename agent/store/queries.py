@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
@@ -30,11 +31,15 @@ from ml.spec import ModelSpec, parse_spec
 Row = TypeVar("Row", Incident, Proposal, Diagnosis)
 
 
+@lru_cache(maxsize=128)
+def _parsed(text: str, name: str) -> ModelSpec:
+    """A spec is frozen and its text says all, so the same text is read once."""
+    return parse_spec(text, source=name)
+
+
 def specs(session: Session) -> dict[str, ModelSpec]:
     """Every model's spec, by name."""
-    return {
-        row.name: parse_spec(row.spec, source=row.name) for row in session.scalars(select(Model).order_by(Model.name))
-    }
+    return {row.name: _parsed(row.spec, row.name) for row in session.scalars(select(Model).order_by(Model.name))}
 
 
 def spec_of(session: Session, model: str) -> ModelSpec:
@@ -48,7 +53,7 @@ def spec_of(session: Session, model: str) -> ModelSpec:
             else "there is no model yet; add one with `watchkeeper model add SPEC.yaml`"
         )
         raise NotFound(f"There is no model {model!r}; {known}.")
-    return parse_spec(row.spec, source=model)
+    return _parsed(row.spec, model)
 
 
 def by_id(session: Session, table: type[Row], wanted: str) -> Row:
