@@ -12,6 +12,7 @@ from typing import Any
 from agent.commands.output import console, errors, number, print_json, styled, table
 from agent.domain.errors import InvalidInput
 from agent.pipeline.services import Services
+from agent.store import queries
 
 MARK = ".demo"
 """A file that says: this workspace was made by the demo, so the demo may make it anew."""
@@ -43,9 +44,12 @@ def _folder(home: Path | None) -> Path:
 
 
 def prepare(folder: Path) -> Services:
-    """A fresh workspace with a replayed clock. Raises: InvalidInput when the folder holds something else."""
+    """A fresh workspace with a replayed clock; you may decide in it, and so may the scripted approver.
+
+    Raises: InvalidInput when the folder, or the database that the environment names, holds something else.
+    """
     from agent.bootstrap import build
-    from agent.commands.workspace import init_workspace
+    from agent.commands.workspace import init_workspace, me
     from agent.demo.replay import APPROVER
     from agent.settings import load_settings
 
@@ -56,7 +60,15 @@ def prepare(folder: Path) -> Services:
     init_workspace(folder, person=APPROVER)
     (folder / MARK).touch()
     (folder / "models" / "example.yaml").unlink()
-    return build(load_settings(home=folder))
+    approvals = folder / "approvals.yaml"
+    if me() != APPROVER:
+        you = f'people:\n  {me()}: {{roles: [approver], models: ["*"]}}\n'
+        approvals.write_text(approvals.read_text(encoding="utf-8").replace("people:\n", you), encoding="utf-8")
+    services = build(load_settings(home=folder), migrate=True)
+    with services.store.read() as session:
+        if queries.specs(session):
+            raise InvalidInput(f"{services.store.describe()} has models already; the demo wants an empty one.")
+    return services
 
 
 def play_all(services: Services, say: Any) -> list[dict[str, Any]]:
@@ -80,18 +92,18 @@ def _peak_memory() -> float:
 
 
 def render(document: dict[str, Any]) -> None:
-    rows = table("scenario", "cause", "action", "state", "metric", "before", "during", "after", "had nothing been done")
+    """The scenarios, one a line: what was found, what was done, and what it was worth."""
+    rows = table("scenario", "what was found", "what was done", "metric", "before", "during", "after", "if nothing")
     for item in document["scenarios"]:
         incident, proposal, metric = item["incident"] or {}, item["proposal"] or {}, item["metric"]
+        done = f"{proposal['action']} {styled(proposal['state'])}" if proposal else "nothing proposed"
         rows.add_row(
             item["name"],
             (incident.get("cause") or "-").replace("_", " "),
-            proposal.get("action", "no_action"),
-            styled(proposal.get("state", "-")),
+            done,
             metric["name"],
             *(number(metric[key]) for key in ("before", "during", "after", "do_nothing")),
         )
-    console.print(rows)
-    console.print(
-        f"{document['seconds']:.0f} s, {document['peak_memory_mb']} MB at the peak. The workspace: {document['home']}"
-    )
+    console.print(rows, soft_wrap=False)
+    seconds, memory = document["seconds"], document["peak_memory_mb"]
+    console.print(f"{seconds:.0f} s, {memory} MB at the peak. The workspace: {document['home']}")
