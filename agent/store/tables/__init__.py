@@ -1,0 +1,41 @@
+"""The records. The database holds the invariants too: CHECK, unique and partial unique indexes, version columns."""
+
+from agent.store.tables.base import Base, UtcDateTime, new_id
+from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, UnfitWindow, Verification
+from agent.store.tables.operating import AuditEvent, AuditHead, Control, Outbox, Report, Slot
+from agent.store.tables.watching import (
+    Alert,
+    Deployment,
+    Diagnosis,
+    Incident,
+    MeasurementRow,
+    Model,
+    MonitorRun,
+    StoredProfile,
+)
+
+__all__ = [
+    "Alert",
+    "Approval",
+    "AuditEvent",
+    "AuditHead",
+    "Base",
+    "Control",
+    "Deployment",
+    "Diagnosis",
+    "Execution",
+    "ExecutionStep",
+    "Incident",
+    "MeasurementRow",
+    "Model",
+    "MonitorRun",
+    "Outbox",
+    "Proposal",
+    "Report",
+    "Slot",
+    "StoredProfile",
+    "UnfitWindow",
+    "UtcDateTime",
+    "Verification",
+    "new_id",
+]

@@ -1,0 +1,123 @@
+"""What is proposed, decided, carried out and checked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from agent.domain.proposal import LIVE, ProposalState
+from agent.store.tables.base import NUMBER, Base, new_id, one_of
+
+_LIVE = text(f"state IN ({', '.join(repr(str(s)) for s in LIVE)})")
+
+
+class Proposal(Base):
+    """One action with its exact parameters, waiting for a person; a model has one live proposal at most."""
+
+    __tablename__ = "proposal"
+    __table_args__ = (
+        one_of("state", ProposalState),
+        Index("uq_proposal_live", "model", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("p"))
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"))
+    incident_id: Mapped[str | None] = mapped_column(ForeignKey("incident.id"), index=True)
+    diagnosis_id: Mapped[str | None] = mapped_column(ForeignKey("diagnosis.id"))
+    kind: Mapped[str]
+    action: Mapped[dict[str, Any]]
+    digest: Mapped[str]
+    risk: Mapped[str]
+    why: Mapped[str]
+    trial: Mapped[dict[str, Any] | None]
+    requested_by: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    approve_by: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    execute_by: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class Approval(Base):
+    """A person's decision on the exact bytes of a proposal."""
+
+    __tablename__ = "approval"
+    __table_args__ = (
+        UniqueConstraint("proposal_id", "person", name="uq_approval_person"),
+        one_of("decision", ("approve", "reject")),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("v"))
+    proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"))
+    person: Mapped[str]
+    decision: Mapped[str]
+    digest: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Execution(Base):
+    """Carrying one proposal out. Lease and token say who may write; the unique key says once."""
+
+    __tablename__ = "execution"
+    __table_args__ = (one_of("state", ("ready", "running", "done", "failed", "superseded")),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("x"))
+    proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"), unique=True)
+    state: Mapped[str] = mapped_column(default="ready")
+    worker: Mapped[str | None]
+    token: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class ExecutionStep(Base):
+    """One step: the intent is written before the effect, the result after it was read back."""
+
+    __tablename__ = "execution_step"
+    __table_args__ = (
+        UniqueConstraint("execution_id", "name", name="uq_execution_step_name"),
+        one_of("state", ("intended", "done")),
+    )
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
+    execution_id: Mapped[str] = mapped_column(ForeignKey("execution.id"))
+    name: Mapped[str]
+    position: Mapped[int]
+    state: Mapped[str]
+    token: Mapped[int]
+    result: Mapped[dict[str, Any] | None]
+    intended_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+
+
+class Verification(Base):
+    """The check after an execution: what was compared, and what came of it."""
+
+    __tablename__ = "verification"
+    proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"), primary_key=True)
+    started_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    verdict: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    document: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class UnfitWindow(Base):
+    """Event time whose rows must not be trained on."""
+
+    __tablename__ = "unfit_window"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("u"))
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"), index=True)
+    start: Mapped[datetime]
+    end: Mapped[datetime]
+    features: Mapped[list[Any]]
+    reason: Mapped[str]
+    proposal_id: Mapped[str | None] = mapped_column(ForeignKey("proposal.id"), unique=True)

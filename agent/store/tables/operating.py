@@ -1,0 +1,87 @@
+"""What keeps the whole honest and running: audit, outbox, reports, slots, the kill switch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from agent.store.tables.base import NUMBER, Base, new_id
+
+
+class AuditEvent(Base):
+    """Append-only and hash-chained; written in the transaction of the change it records."""
+
+    __tablename__ = "audit"
+    seq: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    event: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    data: Mapped[dict[str, Any]]
+    previous: Mapped[str]
+    hash: Mapped[str] = mapped_column(unique=True)
+
+
+class AuditHead(Base):
+    """The end of the chain: one row, locked by each append, so that a cut-off tail is found."""
+
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger())
+    hash: Mapped[str]
+
+
+class Outbox(Base):
+    """A message that was promised; delivered at least once, collapsed by its key."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    recipient: Mapped[str]
+    title: Mapped[str]
+    body: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class Report(Base):
+    """A report's facts; every format is rendered from them."""
+
+    __tablename__ = "report"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("t"))
+    kind: Mapped[str]
+    model: Mapped[str | None]
+    incident_id: Mapped[str | None] = mapped_column(ForeignKey("incident.id"), unique=True)
+    created_at: Mapped[datetime]
+    facts: Mapped[dict[str, Any]]
+
+
+class Slot(Base):
+    """One due time of one job; the key makes each slot run once, however many schedulers there are."""
+
+    __tablename__ = "slot"
+    job: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    claimed_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class Control(Base):
+    """One row: the kill switch, and the clock of a replayed workspace."""
+
+    __tablename__ = "control"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    frozen: Mapped[bool] = mapped_column(default=False)
+    frozen_by: Mapped[str] = mapped_column(default="")
+    frozen_reason: Mapped[str] = mapped_column(default="")
+    frozen_at: Mapped[datetime | None]
+    replayed_now: Mapped[datetime | None]
