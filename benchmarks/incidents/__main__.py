@@ -65,6 +65,10 @@ def describe(row: dict[str, object], answer: Answer, result: Outcome) -> None:
         print("      " + "\n      ".join(answer.notes["facts"]))
 
 
+def _short(row: dict[str, object]) -> dict[str, object]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a sample that takes less than a minute")
@@ -111,10 +115,10 @@ def main() -> None:
     sys.stdout.write(text + "\n")
     document = {
         "made": datetime.now(UTC).isoformat(),
-        "seconds": seconds,
+        "seconds": round(seconds, 1),
         "seeds": args.seeds,
         "ece": calibration_error(rows["watchkeeper"]),
-        "rows": rows,
+        "rows": {arm: [_short(row) for row in part] for arm, part in rows.items()},
     }
     out = args.out
     if out is None and not args.quick:

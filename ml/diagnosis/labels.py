@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ml.metrics import Floats, as_class, positives, row_loss
+from ml.metrics import Floats, as_class, positives, probability, row_loss
 from ml.spec import ModelSpec, Task
 
 
@@ -35,7 +35,7 @@ def label_fault(
     last = names[-1]
     run = len(names) - int(np.flatnonzero(names != last)[-1]) - 1 if (names != last).any() else len(names)
     share = float((before == last).mean())
-    if run >= 25 and run * np.log(max(share, 1e-9)) < np.log(1e-7):
+    if run >= 25 and _odds(spec, frame.tail(run), last, share) < np.log(1e-7):
         return LabelFault(
             f"the last {run} labels are all {str(last)!r}; {share:.0%} were before",
             len(names) - run,
@@ -60,6 +60,16 @@ def label_fault(
                 "swap the two classes of the labels",
             )
     return _shifted(spec, baseline, part, bound, start)
+
+
+def _odds(spec: ModelSpec, run: pd.DataFrame, last: str, share: float) -> float:
+    """Log probability of a run of one class: by the scores where there are some (easy cases), else by its share."""
+    by_share = len(run) * float(np.log(max(share, 1e-9)))
+    score = probability(spec, run) if spec.task is Task.BINARY else None
+    if score is None:
+        return by_share
+    chance = score if last == as_class([spec.positive])[0] else 1 - score
+    return max(by_share, float(np.log(np.clip(chance, 0.02, 1.0)).sum()))
 
 
 def _shifted(

@@ -30,13 +30,14 @@ def nulls(scene: Scene, name: str, odd: float) -> Iterator[Break]:
     n = len(now) - start
     z = (share - expected) / np.sqrt(max(expected * (1 - expected), 1 / n) / n) if n else 0.0
     if excess > rule.max_null_rise and z > 5:
+        certain = excess > 0.4 or (excess > 0.1 and expected < 0.05)
         what = (
             f"{name!r} is missing ({expected:.1%} expected)"
             if odd < 0.01
             else f"{name!r} holds text instead of numbers"
         )
         yield scene.make(
-            BreakKind.NULLS if odd < 0.01 else BreakKind.SCHEMA, (name,), now, None, excess > 0.1, what, float(z)
+            BreakKind.NULLS if odd < 0.01 else BreakKind.SCHEMA, (name,), now, None, certain, what, float(z)
         )
 
 

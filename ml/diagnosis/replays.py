@@ -101,7 +101,9 @@ def _search_by_replay(case: Case) -> None:
     if back is not None and back.low > h.tolerance / 2:
         return
     rows = case.usable.iloc[h.start :]
-    found = units.search_by_replay(case.spec, case.model, rows, case.loss[h.start :], h.difference, h.tolerance)
+    found = units.search_by_replay(
+        case.spec, case.model, case.baseline, rows, case.loss[h.start :], h.difference, h.tolerance
+    )
     if found is None:
         return
     repair, gain, low, high = found
