@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     if args.quick:
-        args.sample, args.evidently_every, args.sizes = args.sample or 28, 14, [1000]
+        args.sample, args.evidently_every, args.sizes = args.sample or 20, 13, [1000]
     first, step = map(int, args.part.split("/"))
     cases = [*plan(args), *natural_plan(args)][first::step]
     rows: dict[str, list[dict[str, object]]] = {

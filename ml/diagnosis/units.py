@@ -174,7 +174,8 @@ def search_by_replay(
             return None
         again = model.predict(undone)
         score = again["score"].to_numpy() if scored else np.nan
-        return loss[few] - row_loss(spec, rows.assign(prediction=again["prediction"].to_numpy(), score=score))
+        after = row_loss(spec, rows.assign(prediction=again["prediction"].to_numpy(), score=score))
+        return np.asarray(loss[few] - after, dtype=np.float64)
 
     best: tuple[Repair, float, float, float] | None = None
     for repair in options:
