@@ -1,7 +1,9 @@
 """When things happen: APScheduler is the clock, the database decides. Each slot is claimed there, so it runs once.
 
-every second   carry out what was approved, deliver what was promised
+every second   carry out what was approved; and, apart from it, deliver what was promised
 every minute   the watch, for each model whose slot (its spec's `every`) has come; expiry of what nobody decided
+
+A slot whose worker died, or that failed because something was out of reach, is taken again after `RETAKE`.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import logging
 import os
 import socket
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from sqlalchemy import and_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent import executor
-from agent.domain.errors import WatchkeeperError
+from agent.domain.errors import Unavailable, WatchkeeperError
 from agent.pipeline.approve import expire
 from agent.pipeline.notify import deliver_due
 from agent.pipeline.services import Services
@@ -24,6 +26,7 @@ from agent.store import queries
 from agent.store.tables import Slot
 
 log = logging.getLogger(__name__)
+RETAKE = timedelta(minutes=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,11 +46,14 @@ def slot_at(now: datetime, every: timedelta) -> datetime:
 
 def claim_slot(services: Services, job: str, due_at: datetime, worker: str) -> bool:
     """Whether this worker is the one that runs the slot."""
-    values = {"job": job, "due_at": due_at, "worker": worker, "claimed_at": services.wall()}
+    claim = {"worker": worker, "claimed_at": services.wall()}
+    left = and_(Slot.finished_at.is_(None), Slot.claimed_at <= services.wall() - RETAKE)
     with services.store.write() as session:
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        result: Any = session.execute(insert(Slot).values(error="", **values).on_conflict_do_nothing())
-        return bool(result.rowcount)
+        slot = insert(Slot).values(job=job, due_at=due_at, error="", **claim)
+        taken = slot.on_conflict_do_update(index_elements=["job", "due_at"], set_=claim, where=left)
+        claimed = insert(Slot).values(error="", **values).on_conflict_do_nothing().returning(Slot.job)
+        return session.scalar(claimed) is not None
 
 
 def watch_due(services: Services, worker: str) -> int:
@@ -58,16 +64,19 @@ def watch_due(services: Services, worker: str) -> int:
     for name, spec in specs.items():
         due = slot_at(services.now(), spec.every)
         if claim_slot(services, f"watch:{name}", due, worker):
-            error = ""
+            error, over = "", True
             try:
                 watch(services, name, due)
                 turns += 1
-            except WatchkeeperError as problem:  # one model's trouble must not stop the watch over the others
-                error = str(problem)
+            except WatchkeeperError as problem:
+                error, over = str(problem), not isinstance(problem, Unavailable)
                 log.error("watch of %s at %s: %s", name, due, problem)
+            except Exception as problem:  # the edge of the job: one model's trouble must not stop the watch over others
+                error = f"{type(problem).__name__}: {problem}"
+                log.exception("watch of %s at %s", name, due)
             with services.store.write() as session:
                 slot = session.get_one(Slot, (f"watch:{name}", due))
-                slot.finished_at, slot.error = services.wall(), error
+                slot.finished_at, slot.error = services.wall() if over else None, error
     return turns
 
 
@@ -85,6 +94,7 @@ class Scheduler:
 
     def start(self) -> None:
         self._clock.add_job(self._act, "interval", seconds=1, id="act")
+        self._clock.add_job(self._tell, "interval", seconds=1, id="tell")
         self._clock.add_job(self._look, "interval", seconds=60, id="look", next_run_time=datetime.now(UTC))
         self._clock.start()
 
@@ -94,9 +104,14 @@ class Scheduler:
     def _act(self) -> None:
         try:
             executor.run_ready(self._services, worker=self._worker)
-            deliver_due(self._services)
         except WatchkeeperError as error:
             log.error("executor: %s", error)
+
+    def _tell(self) -> None:
+        try:
+            deliver_due(self._services)
+        except WatchkeeperError as error:
+            log.error("notifications: %s", error)
 
     def _look(self) -> None:
         try:

@@ -60,11 +60,17 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                     alert.incident_id = incident.id
     session.flush()
     if incident is not None and incident.state in (IncidentState.OPEN, IncidentState.DIAGNOSED):
-        if not queries.firing_alerts(session, spec.name):
+        if _all_cleared(session, incident):
             move_incident(
                 session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
             )
     return incident
+
+
+def _all_cleared(session: Session, incident: Incident) -> bool:
+    """Whether an incident had alerts and none of them fires any more; one that came without alerts waits for a person."""
+    cleared = session.scalars(select(Alert.cleared_at).where(Alert.incident_id == incident.id)).all()
+    return bool(cleared) and all(moment is not None for moment in cleared)
 
 
 def _told_harmless(session: Session, spec: ModelSpec, severity: str, at: datetime) -> Incident | None:

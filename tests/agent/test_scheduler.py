@@ -1,0 +1,60 @@
+"""Each slot happens once, however many schedulers there are; one model's trouble does not stop the others."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from agent import scheduler
+from agent.store.tables import Model, MonitorRun, Slot
+
+OTHER = "name: {name}\ntask: binary\nfeatures: {{x: {{type: numeric}}}}\nmetric: accuracy\n"
+
+
+def test_sixteen_schedulers_claim_each_slot_once(bench):
+    due = [bench.clock() + timedelta(hours=n) for n in range(5)]
+
+    def claim_all(number):
+        return [scheduler.claim_slot(bench.services, "watch:churn", slot, f"w{number}") for slot in due]
+
+    with ThreadPoolExecutor(16) as pool:
+        claimed = list(pool.map(claim_all, range(16)))
+    assert [sum(column) for column in zip(*claimed, strict=True)] == [1] * len(due)
+
+
+def test_a_due_model_is_looked_at_once_for_each_slot(bench):
+    bench.add_versions(False)
+    bench.serve(bench.clock() - timedelta(days=3), 400)
+    assert scheduler.watch_due(bench.services, "a") == 1
+    assert scheduler.watch_due(bench.services, "b") == 0
+    bench.clock.advance("59m")
+    assert scheduler.watch_due(bench.services, "b") == 0
+    bench.clock.advance("1m")
+    assert scheduler.watch_due(bench.services, "b") == 1
+    with bench.services.store.read() as session:
+        ends = session.scalars(select(MonitorRun.window_end).order_by(MonitorRun.window_end)).all()
+        assert [end.hour for end in ends] == [12, 13]
+        assert all(session.scalars(select(Slot.finished_at)))
+
+
+def test_a_model_whose_spec_is_spoilt_is_said_and_the_other_is_watched(bench):
+    bench.add_versions(False)
+    bench.serve(bench.clock() - timedelta(days=3), 400)
+    with bench.services.store.write() as session:
+        session.add(Model(name="another", spec=OTHER.format(name="another"), registered_at=bench.clock()))
+    (bench.services.home / "log" / "another").mkdir(parents=True)
+    (bench.services.home / "log" / "another" / "predictions").write_text("this is no table")
+    scheduler.watch_due(bench.services, "a")
+    with bench.services.store.read() as session:
+        errors = {slot.job: slot.error for slot in session.scalars(select(Slot))}
+    assert errors["watch:churn"] == ""
+    with bench.services.store.read() as session:
+        assert session.scalar(select(MonitorRun.id).where(MonitorRun.model == "churn"))
+
+
+def test_the_background_loops_start_and_stop(bench):
+    running = scheduler.Scheduler(bench.services)
+    running.start()
+    running.stop()
