@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class Registry:
         self.allow_pickle = allow_pickle
         self.store = tracking.Store(self.uri)
         self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._keeping = threading.Lock()
 
     def ping(self) -> None:
         """Raises: Unavailable when the registry cannot be reached."""
@@ -173,13 +175,16 @@ class Registry:
         return None if found is None else found.copy()
 
     def _once(self, key: tuple[str, ...], fetch: Callable[[], Any]) -> Any:
-        """What a version holds never changes, so the last few answers are kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        found = self._kept[key] = fetch()
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        """What a version holds never changes, so the last few answers are kept; requests and jobs ask at once."""
+        with self._keeping:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = fetch()
+        with self._keeping:
+            self._kept[key] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return found
 
     def registered(self, model: str) -> Any:
