@@ -18,9 +18,10 @@ from typing import Any
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from agent.domain.errors import LeaseLost, WatchkeeperError
+from agent.domain.errors import LeaseLost, Unavailable, WatchkeeperError
 from agent.domain.incident import IncidentEvent
 from agent.domain.proposal import ProposalEvent
+from agent.pipeline.approve import require_intact
 from agent.pipeline.execute import STEPS, Refused, Superseded, Work, finish
 from agent.pipeline.services import Services
 from agent.store import audit, queries
@@ -43,27 +44,27 @@ def run_ready(services: Services, *, worker: str) -> int:
 
 
 def claim(services: Services, *, worker: str) -> Execution | None:
-    """Take one execution; None when there is none, or nothing may start now (kill switch, freeze, hourly bound)."""
+    """Take the oldest execution that may go on now; None when there is none (kill switch, freeze, hourly bound)."""
     with services.store.write() as session:
         wall = services.wall()
-        row = session.scalar(
+        rows = session.scalars(
             select(Execution)
             .where(or_(Execution.state == "ready", and_(Execution.state == "running", Execution.lease_until < wall)))
             .order_by(Execution.created_at)
-            .limit(1)
             .with_for_update(skip_locked=True)
-        )
-        if row is None or (row.state == "ready" and not _may_start(services, session, row)):
+        ).all()
+        row = next((row for row in rows if row.state == "running" or _may_start(services, session, row)), None)
+        if row is None:
             return None
         proposal = session.get_one(Proposal, row.proposal_id)
         row.worker, row.token, row.lease_until = worker, row.token + 1, wall + LEASE
         if row.state == "ready":
             row.state, row.started_at = "running", wall
-            move_proposal(session, proposal, ProposalEvent.START, at=services.now(), actor=worker)
+            move_proposal(session, proposal, ProposalEvent.START, at=services.now(session), actor=worker)
         else:
             audit.append(
                 session,
-                at=services.now(),
+                at=services.now(session),
                 actor=worker,
                 event="execution taken over",
                 subject=proposal.id,
@@ -73,7 +74,7 @@ def claim(services: Services, *, worker: str) -> Execution | None:
 
 
 def _may_start(services: Services, session: Session, row: Execution) -> bool:
-    policy, now = services.policy(), services.now()
+    policy, now = services.policy(), services.now(session)
     if queries.control(session).frozen or policy.freeze_at(now) is not None:
         return False
     proposal = session.get_one(Proposal, row.proposal_id)
@@ -91,13 +92,18 @@ def _may_start(services: Services, session: Session, row: Execution) -> bool:
 
 
 def run(services: Services, execution: Execution) -> None:
-    """Run a claimed execution to its end. A lost lease ends it here without a trace: another worker has it."""
+    """Run a claimed execution to its end. A lost lease ends it here without a trace: another worker has it.
+
+    Where the database or the registry is out of reach, nobody knows yet what was done: it stays as it is, and is taken
+    over when its lease has run out. Anything else that goes wrong ends it, and never the worker.
+    """
     started = time.perf_counter()
-    with services.store.read() as session:
-        proposal = session.get_one(Proposal, execution.proposal_id)
-        spec = queries.spec_of(session, proposal.model)
-    work = Work(services, proposal, actions.parse_action(proposal.action), spec, services.now())
     try:
+        with services.store.read() as session:
+            proposal = session.get_one(Proposal, execution.proposal_id)
+            spec = queries.spec_of(session, proposal.model)
+        require_intact(proposal)
+        work = Work(services, proposal, actions.parse_action(proposal.action), spec, services.now())
         with _heartbeat(services, execution):
             for position, (name, step) in enumerate(STEPS[ActionKind(proposal.kind)]):
                 done = _intend(services, execution, name, position)
@@ -107,13 +113,16 @@ def run(services: Services, execution: Execution) -> None:
         _end(services, execution, work, time.perf_counter() - started)
     except LeaseLost as error:
         log.warning("execution %s: %s", execution.id, error)
+    except Unavailable as error:
+        log.warning("execution %s is taken up again when its lease has run out: %s", execution.id, error)
     except Superseded as error:
         _abandon(services, execution, ProposalEvent.SUPERSEDE, "superseded", str(error))
     except Refused as error:
         _abandon(services, execution, ProposalEvent.ABORT, "failed", str(error))
-    except WatchkeeperError as error:
+    except Exception as error:  # the edge of the job: a step may run a user's trainer
         log.exception("execution %s failed", execution.id)
-        _abandon(services, execution, ProposalEvent.ABORT, "failed", str(error))
+        why = str(error) if isinstance(error, WatchkeeperError) else f"{type(error).__name__}: {error}"
+        _abandon(services, execution, ProposalEvent.ABORT, "failed", why)
 
 
 def _owned(session: Session, execution: Execution) -> Execution:
@@ -127,14 +136,18 @@ def _owned(session: Session, execution: Execution) -> Execution:
 
 
 def _intend(services: Services, execution: Execution, name: str, position: int) -> dict[str, Any] | None:
-    """Write down that a step is about to run; its result instead, when it ran before a crash."""
+    """Write down that a step is about to run; its result instead, when it ran before a crash.
+
+    What `recheck` found before a crash is asked again, as long as no version can have been switched.
+    """
     with services.store.write() as session:
         row = _owned(session, execution)
         row.lease_until = services.wall() + LEASE
         step = session.scalar(
             select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name)
         )
-        if step is not None and step.state == "done":
+        stale = name == "recheck" and not _may_have_switched(session, row)
+        if step is not None and step.state == "done" and not stale:
             return dict(step.result or {})
         if step is None:
             session.add(
@@ -150,6 +163,11 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
         else:
             step.token = row.token
         return None
+
+
+def _may_have_switched(session: Session, row: Execution) -> bool:
+    switch = select(ExecutionStep.id).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == "switch")
+    return session.scalar(switch) is not None
 
 
 def _record(services: Services, execution: Execution, name: str, result: dict[str, Any]) -> None:
@@ -194,7 +212,7 @@ def _abandon(services: Services, execution: Execution, event: ProposalEvent, sta
         with services.store.write() as session:
             row = _owned(session, execution)
             proposal = session.get_one(Proposal, row.proposal_id)
-            now = services.now()
+            now = services.now(session)
             row.state, row.finished_at, row.error = state, services.wall(), why
             move_proposal(session, proposal, event, at=now, actor=execution.worker or "", reason=why)
             if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
@@ -219,14 +237,19 @@ def _heartbeat(services: Services, execution: Execution) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(LEASE.total_seconds() / 3):
-            with services.store.write() as session:
-                session.execute(
-                    update(Execution)
-                    .where(
-                        Execution.id == execution.id, Execution.token == execution.token, Execution.state == "running"
+            try:
+                with services.store.write() as session:
+                    session.execute(
+                        update(Execution)
+                        .where(
+                            Execution.id == execution.id,
+                            Execution.token == execution.token,
+                            Execution.state == "running",
+                        )
+                        .values(lease_until=services.wall() + LEASE)
                     )
-                    .values(lease_until=services.wall() + LEASE)
-                )
+            except Unavailable as error:
+                log.warning("execution %s: its lease could not be renewed: %s", execution.id, error)
 
     thread = threading.Thread(target=beat, name=f"lease-{execution.id}", daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pydantic import ValidationError
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -28,8 +29,15 @@ def request_of(proposal: Proposal) -> Request:
 
 
 def require_intact(proposal: Proposal) -> None:
-    """Raises: Conflict when the stored action is not the one whose digest was shown."""
-    if actions.digest(actions.parse_action(proposal.action)) != proposal.digest:
+    """Raises: Conflict when the stored action is not the one whose digest was shown, or its row says otherwise."""
+    try:
+        action = actions.parse_action(proposal.action)
+        intact = (actions.digest(action), action.kind, action.model) == (
+            proposal.digest, proposal.kind, proposal.model,
+        )  # fmt: skip
+    except ValidationError:
+        intact = False
+    if not intact:
         raise Conflict(f"Proposal {proposal.id} was changed after it was made; it will never run. Ask for a new one.")
 
 
@@ -42,7 +50,7 @@ def approve(
     Raises: NotFound, NotAllowed, Expired, Conflict, InvalidInput, each saying what to do next.
     """
     proposal = _pending(services, session, proposal_id, person, digest)
-    policy, at = services.policy(), services.now()
+    policy, at = services.policy(), services.now(session)
     rule = policy.rule(ActionKind(proposal.kind), request_of(proposal).risk)
     if rule.reason and not reason.strip():
         raise InvalidInput(f"Proposal {proposal.id} is of {proposal.risk} risk: an approval must give a --reason.")
@@ -71,7 +79,7 @@ def reject(services: Services, session: Session, proposal_id: str, *, person: st
     if not reason.strip():
         raise InvalidInput("A rejection needs a --reason: it is what the next diagnosis and the report will say.")
     proposal = _pending(services, session, proposal_id, person, None)
-    at = services.now()
+    at = services.now(session)
     _record(session, proposal, person, "reject", reason, at)
     move_proposal(session, proposal, ProposalEvent.REJECT, at=at, actor=person, reason=reason)
     _decline(session, proposal, at, f"rejected by {person}: {reason}", actor=person)
@@ -80,12 +88,14 @@ def reject(services: Services, session: Session, proposal_id: str, *, person: st
 
 def expire(services: Services, session: Session) -> list[Proposal]:
     """End every proposal whose time to be decided, or to be started, has passed."""
-    now = services.now()
+    now = services.now(session)
     overdue = session.scalars(
-        select(Proposal).where(
+        select(Proposal)
+        .where(
             ((Proposal.state == ProposalState.PENDING) & (Proposal.approve_by <= now))
             | ((Proposal.state == ProposalState.APPROVED) & (Proposal.execute_by <= now))
         )
+        .with_for_update(skip_locked=True)
     ).all()
     for proposal in overdue:
         _expire_one(session, proposal, now)
@@ -116,7 +126,7 @@ def _pending(services: Services, session: Session, proposal_id: str, person: str
     if proposal.state != ProposalState.PENDING:
         when = f" ({proposal.reason})" if proposal.reason else ""
         raise Conflict(f"Proposal {proposal.id} is already {proposal.state}{when}; there is nothing left to decide.")
-    if services.now() >= proposal.approve_by:
+    if services.now(session) >= proposal.approve_by:
         raise Expired(
             f"Proposal {proposal.id} expired at {proposal.approve_by:%Y-%m-%d %H:%M} UTC; "
             "the next watch proposes again if it is still needed."

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from agent.domain import policy as policies
 from agent.domain.errors import Conflict, WatchkeeperError
-from agent.pipeline.approve import request_of, require_intact
+from agent.pipeline.approve import request_of
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.changes import promise
@@ -54,8 +54,7 @@ Step = Callable[[Work], Mapping[str, Any]]
 
 
 def recheck(work: Work) -> Mapping[str, Any]:
-    """Is what runs what was approved, by people who still may, in the world that they saw?"""
-    require_intact(work.proposal)
+    """Was it approved by people who still may, in time, and in the world that they saw?"""
     services, proposal = work.services, work.proposal
     with services.store.read() as session:
         approvers = session.scalars(

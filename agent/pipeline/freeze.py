@@ -14,8 +14,10 @@ def freeze(services: Services, session: Session, *, person: str, reason: str) ->
     if not reason.strip():
         raise InvalidInput("A freeze needs a --reason: it is what everybody else will see.")
     row = queries.control(session)
-    row.frozen, row.frozen_by, row.frozen_reason, row.frozen_at = True, person, reason, services.now()
-    audit.append(session, at=services.now(), actor=person, event="frozen", subject="control", data={"reason": reason})
+    row.frozen, row.frozen_by, row.frozen_reason, row.frozen_at = True, person, reason, services.now(session)
+    audit.append(
+        session, at=services.now(session), actor=person, event="frozen", subject="control", data={"reason": reason}
+    )
 
 
 def unfreeze(services: Services, session: Session, *, person: str, reason: str) -> None:
@@ -26,4 +28,6 @@ def unfreeze(services: Services, session: Session, *, person: str, reason: str) 
     if person not in services.policy().people:
         raise NotAllowed(f"{person!r} is not among the people of approvals.yaml, so cannot unfreeze.")
     row.frozen = False
-    audit.append(session, at=services.now(), actor=person, event="unfrozen", subject="control", data={"reason": reason})
+    audit.append(
+        session, at=services.now(session), actor=person, event="unfrozen", subject="control", data={"reason": reason}
+    )

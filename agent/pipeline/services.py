@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from agent.domain.policy import Policy
 from agent.store.session import Store
@@ -29,8 +30,12 @@ class Services:
     channel: Channel
     wall: Callable[[], datetime]
 
-    def now(self) -> datetime:
-        """The time that the watch lives in: the replayed clock where the workspace has one, else the real one."""
-        with self.store.read() as session:
-            replayed = session.scalar(select(Control.replayed_now).where(Control.id == 1))
-        return replayed or self.wall()
+    def now(self, session: Session | None = None) -> datetime:
+        """The time that the watch lives in: the replayed clock where the workspace has one, else the real one.
+
+        Inside a transaction, give its session: a second connection from a pool that others wait in may never come.
+        """
+        if session is None:
+            with self.store.read() as session:
+                return self.now(session)
+        return session.scalar(select(Control.replayed_now).where(Control.id == 1)) or self.wall()

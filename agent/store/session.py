@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
-from agent.domain.errors import InvalidInput, Unavailable
+from agent.domain.errors import Conflict, InvalidInput, Unavailable
 
 LOCK_SECONDS = 15
+OVERTAKEN = "Somebody else changed this at the same moment, and nothing was done; look again, then decide."
 
 
 class Store:
@@ -30,7 +33,10 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction; commits at the end, rolls back on any error. Raises: Unavailable when the database is."""
+        """A transaction; commits at the end, rolls back on any error.
+
+        Raises: Unavailable when the database is, Conflict when somebody else was first.
+        """
         with self._session(immediate=True) as session, session.begin():
             yield session
 
@@ -46,8 +52,14 @@ class Store:
         with Session(self.engine.execution_options(**options), expire_on_commit=False) as session:
             try:
                 yield session
-            except OperationalError as error:
+            except (OperationalError, InterfaceError, PoolTimeout) as error:
                 raise Unavailable(f"{self.describe()}: {_cause(error)}; nothing was changed, try again.") from error
+            except StaleDataError as error:
+                raise Conflict(OVERTAKEN) from error
+            except IntegrityError as error:
+                if not _is_twice(error):
+                    raise
+                raise Conflict(OVERTAKEN) from error
 
     def describe(self) -> str:
         """The database by name, without its password."""
@@ -55,6 +67,12 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _is_twice(error: IntegrityError) -> bool:
+    """Whether a unique key says that somebody else was first; any other broken rule is a mistake of ours."""
+    unique = "23505"  # SQLSTATE unique_violation
+    return getattr(error.orig, "sqlstate", None) == unique or "UNIQUE constraint failed" in str(error.orig)
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -76,7 +94,13 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         raise InvalidInput(f"{parsed.drivername!r} is not supported; use sqlite or postgresql+psycopg.")
     if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                f"The folder of the database {parsed.database} cannot be made ({error.strerror}); "
+                "correct WATCHKEEPER_DATABASE_URL, or the folder's rights."
+            ) from None
     engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS})
 
     @event.listens_for(engine, "connect")

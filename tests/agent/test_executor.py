@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
 
 from agent import executor
+from agent.domain.errors import Unavailable
 from agent.pipeline import execute
 from agent.pipeline.approve import approve
 from agent.pipeline.freeze import freeze, unfreeze
 from agent.store import queries
-from agent.store.tables import Deployment, Execution, Incident, Outbox, Proposal, UnfitWindow, Verification
+from agent.store.tables import Deployment, Execution, Incident, Model, Outbox, Proposal, UnfitWindow, Verification
 from ml.models import deployment
 from tools import actions
+
+SPEC = """
+name: churn
+task: binary
+features:
+  age: {type: numeric}
+"""
 
 
 class Killed(BaseException):
@@ -256,3 +265,98 @@ def test_training_killed_before_it_is_recorded_makes_one_version(bench, monkeypa
     assert [v.version for v in bench.services.registry.versions("churn")] in (["1", "2"], ["2", "1"])
     assert champion(bench) == "2"
     assert count(bench, Execution) == 1
+
+
+def test_a_database_out_of_reach_for_a_moment_loses_no_effect(bad_champion, monkeypatch):
+    """The version was switched, its record could not be written: it is not called undone, but carried on later."""
+    bench = bad_champion
+    wanted = approved(bench, bench.rollback(), incident=True)
+    record = executor._record
+
+    def unreachable(services, execution, name, result):
+        if name == "switch":
+            raise Unavailable("the database is locked")
+        record(services, execution, name, result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "_record", unreachable)
+        executor.run_ready(bench.services, worker="first")
+    assert (champion(bench), bench.proposal(wanted).state) == ("1", "executing")
+    bench.clock.advance(executor.LEASE + timedelta(seconds=1))
+    assert executor.run_ready(bench.services, worker="second") == 1
+    assert bench.proposal(wanted).state == "verifying"
+    assert count(bench, Deployment) == 2
+
+
+def test_what_no_step_foresaw_ends_the_execution_and_not_the_worker(bad_champion, monkeypatch):
+    bench = bad_champion
+    wanted = approved(bench, bench.rollback(), incident=True)
+
+    def broken(work):
+        raise KeyError("surprise")
+
+    monkeypatch.setitem(execute.STEPS, actions.ActionKind.ROLLBACK, (("recheck", broken),))
+    assert executor.run_ready(bench.services, worker="w") == 1
+    assert bench.proposal(wanted).state == "failed"
+    assert "KeyError: 'surprise'" in bench.proposal(wanted).reason
+    assert champion(bench) == "2"
+
+
+@pytest.mark.parametrize(
+    "change", [{"action": {"kind": "nonsense"}}, {"kind": "promote"}], ids=["no action at all", "another kind"]
+)
+def test_a_proposal_that_is_no_longer_what_was_approved_never_runs_and_blocks_nobody(bad_champion, change):
+    bench = bad_champion
+    wanted = approved(bench, bench.rollback())
+    with bench.services.store.write() as session:
+        session.execute(update(Proposal).values(**change))
+    executor.run_ready(bench.services, worker="w")
+    assert (champion(bench), bench.proposal(wanted).state) == ("2", "failed")
+    assert "was changed after it was made" in bench.proposal(wanted).reason
+
+
+def test_a_model_that_must_wait_does_not_hold_up_another(bad_champion):
+    bench = bad_champion
+    bench.policy = bench.policy.model_copy(update={"max_actions_per_hour": 1})
+    approved(bench, bench.rollback())
+    executor.run_ready(bench.services, worker="w")
+    waits = approved(bench, bench.rollback(expected="1", to="2"))
+    with bench.services.store.write() as session:
+        session.add(Model(name="other", spec=SPEC.replace("churn", "other"), registered_at=bench.clock()))
+    bench.spec = bench.spec.model_copy(update={"name": "other"})
+    now = bench.clock.advance("1m")
+    other = approved(bench, actions.FixData(model="other", features=("age",), repair="-", onset=now, window_end=now))
+    assert executor.run_ready(bench.services, worker="w") == 1
+    assert (bench.proposal(waits).state, bench.proposal(other).state) == ("approved", "verifying")
+
+
+def test_taken_over_too_late_nothing_is_switched(bad_champion, monkeypatch):
+    """What was true before the crash is asked again, as long as no version was switched."""
+    bench = bad_champion
+    wanted = approved(bench, bench.rollback())
+    with monkeypatch.context() as patch:
+        _kill_at(patch, "recheck", "recorded")
+        with pytest.raises(Killed):
+            executor.run_ready(bench.services, worker="first")
+    bench.clock.advance(bench.policy.execution_expiry)
+    executor.run_ready(bench.services, worker="second")
+    assert (champion(bench), bench.proposal(wanted).state) == ("2", "superseded")
+
+
+def test_the_lease_is_renewed_again_after_the_database_was_out_of_reach(bad_champion, monkeypatch):
+    bench = bad_champion
+    approved(bench, bench.rollback())
+    execution = executor.claim(bench.services, worker="w")
+    monkeypatch.setattr(executor, "LEASE", timedelta(milliseconds=30))
+    write, beats, renewed = bench.services.store.write, [], threading.Event()
+
+    def flaky():
+        beats.append(1)
+        if len(beats) == 1:
+            raise Unavailable("the database is locked")
+        renewed.set()
+        return write()
+
+    monkeypatch.setattr(bench.services.store, "write", flaky)
+    with executor._heartbeat(bench.services, execution):
+        assert renewed.wait(5)

@@ -113,7 +113,7 @@ def test_forty_approvals_at_once_make_one_execution(bench, proposal):
         except Conflict as late:
             return "already approved" in str(late)
 
-    with ThreadPoolExecutor(12) as pool:
+    with ThreadPoolExecutor(40) as pool:  # more than the pool of connections holds
         answers = list(pool.map(click, range(40)))
     assert answers.count("approved") == 1
     assert answers.count(True) == 39
