@@ -52,8 +52,7 @@ def claim_slot(services: Services, job: str, due_at: datetime, worker: str) -> b
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
         slot = insert(Slot).values(job=job, due_at=due_at, error="", **claim)
         taken = slot.on_conflict_do_update(index_elements=["job", "due_at"], set_=claim, where=left)
-        claimed = insert(Slot).values(error="", **values).on_conflict_do_nothing().returning(Slot.job)
-        return session.scalar(claimed) is not None
+        return session.scalar(taken.returning(Slot.job)) is not None
 
 
 def watch_due(services: Services, worker: str) -> int:

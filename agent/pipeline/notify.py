@@ -16,13 +16,14 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 def deliver_due(services: Services) -> int:
     """Deliver every message that is due; how many arrived. A crash between delivery and commit delivers it again."""
-    delivered = 0
-    while _deliver_one(services):
-        delivered += 1
-    return delivered
+    arrived = 0
+    while (tried := _deliver_one(services)) is not None:
+        arrived += tried
+    return arrived
 
 
-def _deliver_one(services: Services) -> bool:
+def _deliver_one(services: Services) -> bool | None:
+    """Whether the next message that is due arrived; None where none is."""
     with services.store.write() as session:
         wall = services.wall()
         row = session.scalar(
@@ -33,7 +34,7 @@ def _deliver_one(services: Services) -> bool:
             .with_for_update(skip_locked=True)
         )
         if row is None:
-            return False
+            return None
         row.attempts += 1
         try:
             services.channel.deliver(Message(row.key, row.recipient, row.title, row.body))
@@ -42,4 +43,4 @@ def _deliver_one(services: Services) -> bool:
             row.next_try_at = wall + min(FIRST_PAUSE * 2 ** min(row.attempts, 12), LONGEST_PAUSE)
         else:
             row.delivered_at, row.error = wall, ""
-        return True
+        return row.delivered_at is not None
