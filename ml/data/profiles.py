@@ -84,9 +84,9 @@ class Profile:
             "bin_set": self.bins.id,
             "rows": self.rows,
             "counts": self.counts.tolist(),
-            "sums": self.sums.tolist(),
+            "sums": np.nan_to_num(self.sums).tolist(),  # absurd values overflow, and JSON knows no infinity
             "extremes": [[None if math.isinf(v) else v for v in pair] for pair in self.extremes.tolist()],
-            "joint": self.joint.tolist(),
+            "joint": np.nan_to_num(self.joint).tolist(),
             "duplicates": self.duplicates,
             "first": self.first.isoformat() if self.first else None,
             "last": self.last.isoformat() if self.last else None,
