@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+# Into a pipe or a file, a table may be as wide as it needs; a terminal says its own width.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STATE_STYLE = {
@@ -58,7 +59,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house's look."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column is not columns[-1] and len(columns) <= 7)
     return made
 
 
@@ -97,7 +98,7 @@ def report_error(error: Exception, *, as_json: bool) -> int:
         errors.print("stopped")
         return 130
     if isinstance(error, typer.TyperException):  # a wrong option or argument
-        message, code = getattr(error, "format_message", lambda: str(error))(), 2
+        message, code = _misused(error), 2
     elif isinstance(error, WatchkeeperError):
         message, code = str(error), 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, Unavailable) else 1
     else:
@@ -107,6 +108,15 @@ def report_error(error: Exception, *, as_json: bool) -> int:
     else:
         errors.print(message, style="red", markup=False)
     return code
+
+
+def _misused(error: Exception) -> str:
+    """A wrong option or argument, and where the right ones stand."""
+    message = str(getattr(error, "format_message", lambda: str(error))())
+    context = getattr(error, "ctx", None)
+    if context is None or "Usage:" in message:
+        return message
+    return f"{message.rstrip('.')}; see `{context.command_path} --help`."
 
 
 def _unexpected(error: Exception) -> str:
