@@ -64,6 +64,9 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
     for strength in ("full", "half", "quarter"):
         for size in sorted({r["size"] for r in mine}, reverse=True):
             line(f"{strength}, {size} labels", lambda r, a=strength, b=size: r["strength"] == a and r["size"] == b)
+    line("faults above the tolerance", lambda r: not r["quiet"] and not r["small"])
+    line("faults below the tolerance", lambda r: not r["quiet"] and r["small"])
+    line("quiet streams", lambda r: r["quiet"])
     line("real data, full and half", lambda r: r["real"] and r["strength"] != "quarter")
     line("synthetic, full and half", lambda r: not r["real"] and r["strength"] != "quarter")
     lines.append("")
