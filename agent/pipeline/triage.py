@@ -23,7 +23,7 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
     """Raise, refresh and clear alerts; the unresolved incident of the model, if there is one afterwards.
 
     An alert that fired before and was called harmless stays attached to that incident: it does not open a new one
-    until it has cleared, or has become graver.
+    until it has cleared; an alert of another monitor does, if it is graver than `info`.
     """
     firing = {alert.fingerprint: alert for alert in queries.firing_alerts(session, spec.name)}
     incident = queries.unresolved_incident(session, spec.name)
