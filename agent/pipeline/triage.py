@@ -68,7 +68,7 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
 
 
 def _all_cleared(session: Session, incident: Incident) -> bool:
-    """Whether an incident had alerts and none of them fires any more; one that came without alerts waits for a person."""
+    """Whether an incident had alerts and none fires any more; one that came without alerts waits for a person."""
     cleared = session.scalars(select(Alert.cleared_at).where(Alert.incident_id == incident.id)).all()
     return bool(cleared) and all(moment is not None for moment in cleared)
 
