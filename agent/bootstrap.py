@@ -15,7 +15,7 @@ from notifications.journal import Journal
 
 
 def build(settings: Settings, *, migrate: bool = False) -> Services:
-    """The services of a workspace. Raises: Conflict when the database is behind and `migrate` is off."""
+    """The services of a workspace. Raises: Unavailable when the database is behind and `migrate` is off."""
     store = Store(settings.database_url)
     if migrate:
         upgrade(store)

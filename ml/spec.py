@@ -230,8 +230,17 @@ def load_spec(path: Path | str) -> ModelSpec:
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file; give the path of a model spec (see `watchkeeper init`).") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as a UTF-8 text file ({error}).") from None
+        raise SpecError(
+            f"{path}: cannot be read as a text file ({_reason(error)}); give the path of a model spec."
+        ) from None
     return parse_spec(text, source=str(path))
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
+
+
+_KIND = {type(None): "empty", list: "a list", str: "plain text"}
 
 
 def parse_spec(text: str, source: str = "spec") -> ModelSpec:
@@ -244,7 +253,10 @@ def parse_spec(text: str, source: str = "spec") -> ModelSpec:
         where = f"{source}:{mark.line + 1}" if mark is not None else source
         raise SpecError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error}).") from None
     if not isinstance(data, dict):
-        raise SpecError(f"{source}: a spec is a mapping that starts with `name: …`, but this is {type(data).__name__}.")
+        raise SpecError(
+            f"{source}: a spec is a mapping that starts with `name: …`, but this is "
+            f"{_KIND.get(type(data), 'a value')}; see models/example.yaml, which `watchkeeper init` writes."
+        )
     if duplicate := _duplicate_key(root):
         key, line = duplicate
         raise SpecError(f"{source}:{line}: the key {key!r} stands twice; keep one.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands.output import console
-from agent.domain.errors import Conflict, InvalidInput, Unavailable, WatchkeeperError
+from agent.domain.errors import InvalidInput, Unavailable, WatchkeeperError
 from agent.pipeline.services import Services
 from agent.settings import Settings, load_settings
 from agent.store import audit, migrate
@@ -64,7 +64,7 @@ def _check(name: str, probe: Any, cure: str) -> dict[str, Any]:
     try:
         return {"name": name, "ok": True, "says": probe(), "cure": "", "exit_code": 0}
     except WatchkeeperError as error:
-        code = 2 if isinstance(error, (InvalidInput, Conflict)) else 3
+        code = 2 if isinstance(error, InvalidInput) else 3
         return {"name": name, "ok": False, "says": str(error), "cure": cure, "exit_code": code}
 
 

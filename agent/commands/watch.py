@@ -13,7 +13,8 @@ from agent.pipeline.services import Services
 from agent.pipeline.watch import Turn, watch
 from agent.scheduler import worker_name
 from agent.store import queries
-from ml.results import utc
+from ml.results import Status, utc
+from ml.spec import AlertRule, ModelSpec, format_duration
 
 
 def parse_time(text: str | None, default: datetime) -> datetime:
@@ -22,24 +23,68 @@ def parse_time(text: str | None, default: datetime) -> datetime:
         return default
     try:
         return utc(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(f"--at {text!r} is not a time; write it like 2026-01-31T12:00 (UTC).") from None
 
 
 def take_turns(services: Services, model: str | None, at: str | None) -> list[dict[str, Any]]:
     """One turn for a model, or for each; what was approved before is carried out first.
 
-    Without `--at`, a model whose log ends in the past is looked at where its log ends.
+    Raises: InvalidInput where the model named has no predictions yet, or none anywhere near `--at`.
     """
     with services.store.read() as session:
         specs = queries.specs(session) if model is None else {model: queries.spec_of(session, model)}
     if not specs:
         raise NotFound("There is no model to watch yet; add one with `watchkeeper model add SPEC.yaml`.")
+    now = services.now()
+    moment = parse_time(at, now)
+    if moment > max(now, services.wall()):
+        raise InvalidInput(f"--at {at!r} is in the future, where nothing has been logged; give a time up to now (UTC).")
+    missing = {name: _nothing_to_see(services, spec, moment, asked=at is not None) for name, spec in specs.items()}
+    if model is not None and (reason := missing[model]):
+        raise InvalidInput(reason)
     run_ready(services, worker=worker_name())
-    moment = parse_time(at, services.now())
-    turns = [plain_turn(watch(services, name, moment)) for name in specs]
+    turns = []
+    for name, spec in specs.items():
+        if reason := missing[name]:
+            turns.append({**plain_turn(Turn(name, moment, looked=False)), "notes": [reason]})
+        else:
+            turn = watch(services, name, moment)
+            turns.append({**plain_turn(turn), "notes": _notes(services, spec, turn)})
     deliver_due(services)
     return turns
+
+
+def _nothing_to_see(services: Services, spec: ModelSpec, moment: datetime, *, asked: bool) -> str | None:
+    """Why a look at `moment` would see nothing. A feed that has stopped is no such reason: that is an alarm."""
+    span = services.log.span(spec)
+    if span is None:
+        return f"There are no predictions of {spec.name!r} yet; `watchkeeper ingest {spec.name} FILE` adds them."
+    if moment <= span.start or (asked and span.end <= moment - spec.window):
+        return (
+            f"The {format_duration(spec.window)} before {when(moment)} UTC hold no predictions of {spec.name!r}: "
+            f"its log goes from {when(span.start)} to {when(span.end)} UTC; give an --at in it."
+        )
+    return None
+
+
+def _notes(services: Services, spec: ModelSpec, turn: Turn) -> list[str]:
+    """What a person should know to read a turn."""
+    if not turn.looked:
+        return ["This window was looked at before, and each look is made once; give another --at to look again."]
+    notes = []
+    span = services.log.span(spec)
+    if span is not None and span.end <= turn.at - spec.window:
+        notes.append(f"The log ends at {when(span.end)} UTC; `watch {spec.name} --at TIME` looks at the past.")
+    patient = {m.family for m in turn.measurements if m.status is Status.BREACH}
+    rules = {family: getattr(spec.alerts, family, AlertRule()).hysteresis for family in sorted(patient)}
+    waiting = [f"{family} {looks}" for family, looks in rules.items() if looks > 1]
+    if waiting and turn.incident is None:
+        notes.append(
+            f"Noted, and not an alert yet: that takes breaches in several looks in a row ({', '.join(waiting)}; "
+            "`alerts` in the spec)."
+        )
+    return notes
 
 
 def plain_turn(turn: Turn) -> dict[str, Any]:
@@ -75,10 +120,10 @@ def plain_turn(turn: Turn) -> dict[str, Any]:
 def render_turns(turns: list[dict[str, Any]]) -> None:
     for turn in turns:
         console.rule(f"[bold]{turn['model']}[/] at {when(turn['at'])} UTC", align="left", style="dim")
-        if not turn["looked"]:
-            console.print("This window was looked at before.")
-            continue
-        _measurements(turn["measurements"])
+        if turn["looked"]:
+            _measurements(turn["measurements"])
+        for note in turn["notes"]:
+            console.print(note, markup=False)
         if turn["verified"]:
             console.print(f"Verified {turn['verified']['id']}: {styled(turn['verified']['verdict'])}")
         if turn["incident"]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from agent.commands.output import console
+from agent.commands.output import console, when
 from agent.domain.errors import InvalidInput, Unavailable
 from agent.pipeline.code_version import code_version
 from agent.pipeline.services import Services
@@ -68,7 +68,7 @@ def render_init(made: dict[str, Any]) -> None:
 def add_model(services: Services, spec_file: Path, train: Path | None = None) -> dict[str, Any]:
     """Register a spec, or replace the one of that name; with `train`, a first version made from labelled rows."""
     spec = load_spec(spec_file)
-    rows = _training_rows(spec, train) if train is not None else None
+    trained = _train(services, spec, train) if train is not None else None
     with services.store.write() as session:
         known = session.get(Model, spec.name)
         text = spec_file.read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def add_model(services: Services, spec_file: Path, train: Path | None = None) ->
             subject=spec.name,
             data={"spec_sha256": hashlib.sha256(text.encode()).hexdigest()},
         )
-    version = _first_version(services, spec, rows, train) if rows is not None and train is not None else None
+    version = _first_version(services, spec, trained, train) if trained is not None and train is not None else None
     return {
         "model": spec.name,
         "replaced": known is not None,
@@ -94,16 +94,12 @@ def add_model(services: Services, spec_file: Path, train: Path | None = None) ->
     }
 
 
-def _training_rows(spec: ModelSpec, train: Path) -> Any:
+def _train(services: Services, spec: ModelSpec, source: Path) -> str:
+    """Train a version on a file, before anything is registered. The same file twice is the same version."""
     from ml.data.tables import read_table
+    from ml.models import training
 
-    return read_table(train, spec, role="training")
-
-
-def _first_version(services: Services, spec: ModelSpec, rows: Any, source: Path) -> str:
-    """Train on a file and make the result champion. The same file twice is the same version."""
-    from ml.models import deployment, training
-
+    rows = read_table(source, spec, role="training")
     content = hashlib.sha256(source.read_bytes()).hexdigest()
     candidate = training.train(
         spec,
@@ -113,19 +109,26 @@ def _first_version(services: Services, spec: ModelSpec, rows: Any, source: Path)
         code_version=code_version(services.home),
         run_tag=f"train:{content[:16]}",
     )
+    return candidate.version
+
+
+def _first_version(services: Services, spec: ModelSpec, version: str, source: Path) -> str:
+    """Make a trained version champion."""
+    from ml.models import deployment
+
     champion = services.registry.champion(spec.name)
     switched = deployment.promote(
-        services.registry, spec.name, candidate.version, expected=champion.version if champion else None
+        services.registry, spec.name, version, expected=champion.version if champion else None
     )
     if switched.changed:
         record_deployment(
             services,
             spec.name,
-            candidate.version,
+            version,
             kind="first" if champion is None else "promote",
             note=f"trained on {source.name}",
         )
-    return candidate.version
+    return version
 
 
 def record_deployment(services: Services, model: str, version: str, *, kind: str, note: str) -> None:
@@ -172,6 +175,7 @@ def ingest_files(services: Services, model: str, files: list[Path], *, labels: b
                 "labels": done.labels,
                 "unknown": done.unknown,
                 "first_unknown": done.first_unknown,
+                "known_from": _known_from(frame, services.now()) if labels else None,
                 "from": frame["timestamp"].min() if "timestamp" in frame and len(frame) else None,
                 "to": frame["timestamp"].max() + timedelta(microseconds=1)
                 if "timestamp" in frame and len(frame)
@@ -179,6 +183,12 @@ def ingest_files(services: Services, model: str, files: list[Path], *, labels: b
             }
         )
     return {"model": model, "kind": "labels" if labels else "predictions", "files": results}
+
+
+def _known_from(frame: Any, now: datetime) -> datetime | None:
+    """Since when the labels count as known, where the file does not say: now."""
+    dated = "label_timestamp" in frame and frame["label_timestamp"].notna().all()
+    return None if dated else now
 
 
 def render_ingested(result: dict[str, Any]) -> None:
@@ -192,6 +202,11 @@ def render_ingested(result: dict[str, Any]) -> None:
             first = item["first_unknown"]
             said += f"; {item['unknown']} are for predictions not seen yet (first: {first}), kept until they come"
         console.print(said + ".", markup=False)
+    if since := next((item["known_from"] for item in result["files"] if item["known_from"] is not None), None):
+        console.print(
+            f"They count as known from {when(since)} UTC, and a look at an earlier time (`watch --at`) does not see "
+            "them; to load a past, give a column label_timestamp."
+        )
     last = max((item["to"] for item in result["files"] if item["to"] is not None), default=None)
     if last is not None:
         console.print(f"Next: watchkeeper watch {result['model']} --at {last:%Y-%m-%dT%H:%M}")

@@ -90,7 +90,10 @@ def file_proposal(
     why: str = "",
     trial: Mapping[str, Any] | None = None,
 ) -> Proposal:
-    """Put one action in the queue. Risk comes from the table, never from who proposes."""
+    """Put one action in the queue. Risk comes from the table, never from who proposes.
+
+    The time to decide runs from now: a look at the past (`watch --at`) must not propose what has expired already.
+    """
     policy = services.policy()
     document = diagnosis.document if diagnosis else {}
     proposal = Proposal(
@@ -106,7 +109,7 @@ def file_proposal(
         requested_by=requested_by,
         state="pending",
         created_at=at,
-        approve_by=at + policy.approval_expiry,
+        approve_by=max(at, services.now(session)) + policy.approval_expiry,
     )
     session.add(proposal)
     session.flush()

@@ -8,9 +8,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
-from agent.domain.errors import Conflict, Unavailable
+from agent.domain.errors import Unavailable
 from agent.store.session import Store
 
 
@@ -25,8 +25,8 @@ def upgrade(store: Store, revision: str = "head") -> None:
     """Apply every migration up to `revision`. Raises: Unavailable when the database cannot be reached."""
     try:
         command.upgrade(_config(store), revision)
-    except OperationalError as error:
-        raise Unavailable(f"{store.describe()} cannot be reached: {str(error.orig).splitlines()[0]}") from None
+    except DatabaseError as error:
+        raise _unreachable(store, error) from None
 
 
 def revisions(store: Store) -> tuple[str | None, str]:
@@ -36,13 +36,24 @@ def revisions(store: Store) -> tuple[str | None, str]:
     try:
         with store.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision(), newest
-    except OperationalError as error:
-        raise Unavailable(f"{store.describe()} cannot be reached: {str(error.orig).splitlines()[0]}") from None
+    except DatabaseError as error:
+        raise _unreachable(store, error) from None
 
 
 def require_current(store: Store) -> None:
-    """Raises: Conflict when the database is behind (or ahead of) this program, saying what to run."""
+    """Raises: Unavailable when the database is behind (or ahead of) this program, saying what to run."""
     current, newest = revisions(store)
     if current != newest:
         state = "has no tables yet" if current is None else f"is at revision {current}, this program needs {newest}"
-        raise Conflict(f"{store.describe()} {state}; run `watchkeeper db upgrade`.")
+        raise Unavailable(f"{_capital(store.describe())} {state}; run `watchkeeper db upgrade`.")
+
+
+def _unreachable(store: Store, error: DatabaseError) -> Unavailable:
+    cause = str(error.orig).strip().splitlines()[0]
+    return Unavailable(
+        f"{_capital(store.describe())} cannot be used ({cause}); start it, or correct WATCHKEEPER_DATABASE_URL."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -182,6 +182,8 @@ def _read(path: Path) -> pd.DataFrame:
     kind = next((end for end in name.removesuffix(".gz").split(".")[:0:-1]), "")
     if not path.exists():
         raise DataError(f"{path}: no such file; check the path.")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give the files in it.")
     try:
         if kind in ("csv", "tsv"):
             separator = "\t" if kind == "tsv" else ","

@@ -152,12 +152,17 @@ def reachable(uri: str) -> Iterator[None]:
             yield
     except MlflowException as error:
         if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED"):
-            raise Unavailable(
-                f"MLflow at {shown(uri)} failed: {_first_line(error)} Run `watchkeeper doctor`."
-            ) from error
+            raise _down(uri, error) from error
         raise
     except (SQLAlchemyError, OSError) as error:
-        raise Unavailable(f"MLflow at {shown(uri)} failed: {_first_line(error)} Run `watchkeeper doctor`.") from error
+        raise _down(uri, error) from error
+
+
+def _down(uri: str, error: Exception) -> Unavailable:
+    """A sentence: what is down, why, what next. requests wraps a refused connection in several hundred characters."""
+    wrapped = "Max retries exceeded" in str(error)
+    what = "cannot be reached" if wrapped else f"failed ({_first_line(error).rstrip('.')})"
+    return Unavailable(f"MLflow at {shown(uri)} {what}; start it, or correct WATCHKEEPER_MLFLOW_URI.")
 
 
 @contextmanager
