@@ -14,6 +14,9 @@ import pytest
 
 from agent import cli
 
+# The end of the process closes the databases, and here it does not come between two commands.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
 SPEC = """
 name: churn
 task: binary
@@ -67,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, (said.out + said.err).strip()
 
     yield call
-    with warnings.catch_warnings():  # the end of the process closes the databases, and here it does not come
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
