@@ -58,25 +58,34 @@ def claim_slot(services: Services, job: str, due_at: datetime, worker: str) -> b
 def watch_due(services: Services, worker: str) -> int:
     """Take the turns that are due, one model after the other; how many were taken."""
     with services.store.read() as session:
-        specs = queries.specs(session)
-    turns = 0
-    for name, spec in specs.items():
-        due = slot_at(services.now(), spec.every)
-        if claim_slot(services, f"watch:{name}", due, worker):
-            error, over = "", True
-            try:
-                watch(services, name, due)
-                turns += 1
-            except WatchkeeperError as problem:
-                error, over = str(problem), not isinstance(problem, Unavailable)
-                log.error("watch of %s at %s: %s", name, due, problem)
-            except Exception as problem:  # the edge of the job: one model's trouble must not stop the watch over others
-                error = f"{type(problem).__name__}: {problem}"
-                log.exception("watch of %s at %s", name, due)
-            with services.store.write() as session:
-                slot = session.get_one(Slot, (f"watch:{name}", due))
-                slot.finished_at, slot.error = services.wall() if over else None, error
-    return turns
+        names = queries.model_names(session)
+    return sum(_take_turn(services, name, worker) for name in names)
+
+
+def _take_turn(services: Services, name: str, worker: str) -> bool:
+    """One model's turn, if its slot is due and free; its trouble is said, and stops no other model."""
+    job = f"watch:{name}"
+    try:
+        with services.store.read() as session:
+            due = slot_at(services.now(), queries.spec_of(session, name).every)
+        if not claim_slot(services, job, due, worker):
+            return False
+    except WatchkeeperError as problem:
+        log.error("watch of %s: %s", name, problem)
+        return False
+    error, over = "", True
+    try:
+        watch(services, name, due)
+    except WatchkeeperError as problem:
+        error, over = str(problem), not isinstance(problem, Unavailable)
+        log.error("watch of %s at %s: %s", name, due, problem)
+    except Exception as problem:  # the edge of the job: one model's trouble must not stop the watch over others
+        error = f"{type(problem).__name__}: {problem}"
+        log.exception("watch of %s at %s", name, due)
+    with services.store.write() as session:
+        slot = session.get_one(Slot, (job, due))
+        slot.finished_at, slot.error = services.wall() if over else None, error
+    return not error
 
 
 class Scheduler:

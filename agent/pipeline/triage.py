@@ -22,8 +22,8 @@ ACTOR = "watch"
 def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incident | None:
     """Raise, refresh and clear alerts; the unresolved incident of the model, if there is one afterwards.
 
-    An alert that fired before and was called harmless stays attached to that incident: it does not open a new one
-    until it has cleared; an alert of another monitor does, if it is graver than `info`.
+    An alert that was told harmless stays with that incident. One graver than `info` that still fires a window later
+    opens a new incident: what was harmless then may not be so now.
     """
     firing = {alert.fingerprint: alert for alert in queries.firing_alerts(session, spec.name)}
     incident = queries.unresolved_incident(session, spec.name)
@@ -56,6 +56,8 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 )
             else:
                 alert.last_seen, alert.looks, alert.detail = at, alert.looks + 1, measurement.detail
+                if incident is None and _still_grave(session, spec, alert, at):
+                    incident = _open(session, spec, measurement, verdict.severity, at)
                 if incident is not None and alert.incident_id != incident.id:
                     alert.incident_id = incident.id
     session.flush()
@@ -65,6 +67,12 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
             )
     return incident
+
+
+def _still_grave(session: Session, spec: ModelSpec, alert: Alert, at: datetime) -> bool:
+    """Whether an alert graver than `info` has gone on for a window since its incident was closed."""
+    closed = session.get_one(Incident, alert.incident_id).resolved_at
+    return alert.severity != "info" and closed is not None and closed <= at - spec.window
 
 
 def _all_cleared(session: Session, incident: Incident) -> bool:

@@ -46,13 +46,14 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
     verified = _verify(services, spec, at)
     seen = look(services, spec, at)
     with services.store.write() as session:
-        if seen is None:
-            return Turn(
-                model, at, looked=False, incident=queries.unresolved_incident(session, model), verified=verified
-            )
-        keep(session, seen)
-        incident = triage(session, spec, seen, at)
+        if seen is not None:
+            keep(session, seen)
+            incident = triage(session, spec, seen, at)
+        else:
+            incident = queries.unresolved_incident(session, model)
         work = incident is not None and may_propose(services, session, spec, incident, at)
+        if seen is None:  # looked at before; what a crash left undiagnosed is still gone on with
+            work = work and incident is not None and incident.state == IncidentState.OPEN
         if incident is not None and incident.state == IncidentState.RESOLVED:
             write_report(services, session, spec, incident, at)
     diagnosis, proposal = None, None
@@ -67,7 +68,8 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
                 diagnosis = queries.latest_diagnosis(session, incident.id)
                 if incident.state == IncidentState.RESOLVED:
                     write_report(services, session, spec, incident, at)
-    return Turn(model, at, True, tuple(seen.measurements), incident, diagnosis, proposal, verified)
+    measurements = tuple(seen.measurements) if seen is not None else ()
+    return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
 
 
 def _verify(services: Services, spec: ModelSpec, at: datetime) -> Proposal | None:

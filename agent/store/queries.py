@@ -37,6 +37,10 @@ def _parsed(text: str, name: str) -> ModelSpec:
     return parse_spec(text, source=name)
 
 
+def model_names(session: Session) -> list[str]:
+    return list(session.scalars(select(Model.name).order_by(Model.name)))
+
+
 def specs(session: Session) -> dict[str, ModelSpec]:
     """Every model's spec, by name."""
     return {row.name: _parsed(row.spec, row.name) for row in session.scalars(select(Model).order_by(Model.name))}

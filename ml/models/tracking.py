@@ -35,6 +35,14 @@ _LIMITS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
+_OUT_OF_REACH = (
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "REQUEST_LIMIT_EXCEEDED",
+)
 _SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg", "http", "https")
 
 
@@ -151,7 +159,7 @@ def reachable(uri: str) -> Iterator[None]:
         with silence():
             yield
     except MlflowException as error:
-        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        if error.error_code in _OUT_OF_REACH:
             raise _down(uri, error) from error
         raise
     except (SQLAlchemyError, OSError) as error:

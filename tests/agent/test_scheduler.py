@@ -58,3 +58,11 @@ def test_the_background_loops_start_and_stop(bench):
     running = scheduler.Scheduler(bench.services)
     running.start()
     running.stop()
+
+
+def test_a_stored_spec_that_can_no_longer_be_read_stops_no_other_model(bench):
+    bench.add_versions(False)
+    bench.serve(bench.clock() - timedelta(days=3), 400)
+    with bench.services.store.write() as session:
+        session.add(Model(name="another", spec="name: another\nretired_key: 1", registered_at=bench.clock()))
+    assert scheduler.watch_due(bench.services, "a") == 1
