@@ -66,7 +66,8 @@ class Maker:
         self.current = self.timed(self.deal(size), self.begin, "10min")
         self.later = self.timed(self.deal(LATER), self.current["timestamp"].iloc[-1] + pd.Timedelta("10min"), "10min")
         self.first = int(size * self.rng.uniform(0.0, 0.5)) if self.rng.random() < 0.7 else 0
-        self.model, self.previous = world.model, None
+        self.model = world.model
+        self.previous: FittedModel | None = None
         self.deployments: list[tuple[pd.Timestamp, str]] = []
         self.mended: pd.DataFrame | None = None
         self.head = dict(category=category, world=world.name, real=world.real, strength=strength, size=size, seed=seed)
@@ -80,10 +81,11 @@ class Maker:
 
     def two(self, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Many rows to choose from for current and later rows; none is in both, or in reference and history."""
-        if self.deck is None:
+        pool = self.world.pool
+        if self.deck is None or pool is None:
             return self.world.draw(n, self.rng), self.world.draw(n, self.rng)
         used = pd.concat([self.current, self.later]).drop(columns=["timestamp", "label_timestamp"])
-        used = pd.concat([used, self.world.pool.iloc[self.deck]], ignore_index=True)
+        used = pd.concat([used, pool.iloc[self.deck]], ignore_index=True)
         half = self.rng.permutation(len(used))
         return used.iloc[half[: 2 * len(used) // 3]].reset_index(drop=True), used.iloc[
             half[2 * len(used) // 3 :]

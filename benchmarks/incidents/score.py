@@ -13,6 +13,7 @@ from ml.diagnosis.causes import Act
 from ml.errors import DataError
 from ml.metrics import labelled, row_loss
 from ml.models import recipes
+from ml.models.predictor import Predictor
 
 ABSTAIN = {Act.NO_ACTION, Act.WAIT_FOR_LABELS, Act.REFRESH_REFERENCE}
 
@@ -39,7 +40,7 @@ def outcomes(case: Incident) -> Outcome:
     spec, later = case.spec, case.later
     base = row_loss(spec, case.reference)
 
-    def with_model(model: object, frame: pd.DataFrame) -> float:
+    def with_model(model: Predictor, frame: pd.DataFrame) -> float:
         out = model.predict(frame)
         return float(
             row_loss(spec, frame.assign(prediction=out["prediction"].to_numpy(), score=out["score"].to_numpy())).mean()

@@ -10,6 +10,11 @@ import numpy as np
 Rows = list[dict[str, Any]]
 
 
+def having(**wanted: object) -> Callable[[dict[str, Any]], bool]:
+    """Rows with these values."""
+    return lambda row: all(row[name] == value for name, value in wanted.items())
+
+
 def share(rows: Iterable[dict[str, Any]], key: str) -> str:
     values = [r[key] for r in rows if r[key] is not None]
     return f"{np.mean(values):6.1%}" if values else "     -"
@@ -63,7 +68,7 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
 
     for strength in ("full", "half", "quarter"):
         for size in sorted({r["size"] for r in mine}, reverse=True):
-            line(f"{strength}, {size} labels", lambda r, a=strength, b=size: r["strength"] == a and r["size"] == b)
+            line(f"{strength}, {size} labels", having(strength=strength, size=size))
     line("faults above the tolerance", lambda r: not r["quiet"] and not r["small"])
     line("faults below the tolerance", lambda r: not r["quiet"] and r["small"])
     line("quiet streams", lambda r: r["quiet"])
@@ -71,10 +76,10 @@ def render(rows: dict[str, Rows], seconds: float) -> str:
     line("synthetic, full and half", lambda r: not r["real"] and r["strength"] != "quarter")
     lines.append("")
     for category in dict.fromkeys(r["category"] for r in mine):
-        line(category, lambda r, c=category: r["category"] == c)
+        line(category, having(category=category))
     lines.append("")
     for world in dict.fromkeys(r["world"] for r in mine):
-        line(world, lambda r, w=world: r["world"] == w)
+        line(world, having(world=world))
     times = [r["seconds"] for r in mine]
     lines += [
         "",

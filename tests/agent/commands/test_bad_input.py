@@ -51,9 +51,7 @@ def table(**changed: object) -> pd.DataFrame:
 def first(column: str, value: object) -> pd.DataFrame:
     """The table with one wrong value, in the fourth row."""
     frame = table()
-    frame[column] = frame[column].astype(object)
-    frame.loc[3, column] = value
-    return frame
+    return frame.assign(**{column: [value if number == 3 else old for number, old in enumerate(frame[column])]})
 
 
 @pytest.fixture
