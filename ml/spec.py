@@ -115,7 +115,7 @@ class AlertRule(_Part):
 
     severity: Literal["info", "warning", "critical"] = Field("warning", description="how loud it is")
     min_rows: int = Field(50, ge=1, description="fewer rows than this never raise an alert")
-    hysteresis: int = Field(1, ge=1, description="windows in a row that must breach")
+    hysteresis: int = Field(1, ge=1, description="looks in a row that must breach; 2 for quality and drift")
     silence: bool = Field(False, description="measured and recorded, but never an alert")
 
 

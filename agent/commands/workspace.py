@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands.output import console, when
-from agent.domain.errors import InvalidInput, Unavailable
+from agent.domain.errors import DataError, InvalidInput, Unavailable
 from agent.pipeline.code_version import code_version
 from agent.pipeline.services import Services
 from agent.settings import FILE
@@ -160,6 +160,8 @@ def ingest_files(services: Services, model: str, files: list[Path], *, labels: b
     with services.store.read() as session:
         spec = queries.spec_of(session, model)
     frames = [(file, read_table(file, spec, role="labels" if labels else "predictions")) for file in files]
+    if labels:
+        _require_some_known(services, spec, frames)
     results = []
     for file, frame in frames:
         batch = f"file:{hashlib.sha256(file.read_bytes()).hexdigest()}"
@@ -183,6 +185,16 @@ def ingest_files(services: Services, model: str, files: list[Path], *, labels: b
             }
         )
     return {"model": model, "kind": "labels" if labels else "predictions", "files": results}
+
+
+def _require_some_known(services: Services, spec: ModelSpec, frames: list[tuple[Path, Any]]) -> None:
+    """A few labels may come before their predictions; a file of nothing but strangers is a wrong file or column."""
+    for file, frame in frames:
+        if not services.log.known(spec, frame["prediction_id"]):
+            raise DataError(
+                f"{file}: none of its {len(frame)} labels is for a prediction of {spec.name!r} "
+                f"(first: {frame['prediction_id'].iloc[0]!r}); ingest the predictions first, or correct prediction_id."
+            )
 
 
 def _known_from(frame: Any, now: datetime) -> datetime | None:

@@ -149,8 +149,7 @@ class PredictionLog:
         written = _Counted(new_rows)
         version, wrote = self._table(spec.name, "labels").append(schema, batch_id, written)
         appended = written.rows if wrote else 0
-        predictions = self._table(spec.name, "predictions").open()
-        known = self._ids.among(predictions, rows["prediction_id"]) if predictions is not None else set()
+        known = self.known(spec, rows["prediction_id"])
         unknown = rows[~rows["prediction_id"].isin(known)]
         return Appended(
             rows=appended,
@@ -160,6 +159,11 @@ class PredictionLog:
             first_unknown=None if unknown.empty else str(unknown["prediction_id"].iloc[0]),
             empty=given - len(rows),
         )
+
+    def known(self, spec: ModelSpec, ids: pd.Series) -> set[str]:
+        """Those of the prediction ids that the log has."""
+        predictions = self._table(spec.name, "predictions").open()
+        return self._ids.among(predictions, ids) if predictions is not None else set()
 
     def compact(self, model: str, *, keep: timedelta = timedelta(days=90)) -> None:
         """Join the small files of a model; files that only versions older than `keep` use are removed.

@@ -159,6 +159,18 @@ def test_nan_infinity_and_a_new_category_are_data_and_early_labels_wait(
     assert "label_timestamp" in said
 
 
+def test_a_file_of_nothing_but_unknown_labels_is_refused_and_nothing_is_kept(
+    run: Run, workspace: Path, tmp_path: Path
+) -> None:
+    table().to_csv(tmp_path / "rows.csv", index=False)
+    run("ingest", "churn", tmp_path / "rows.csv")
+    (tmp_path / "labels.csv").write_text("prediction_id,churned\nx1,1\nx2,0\n", encoding="utf-8")
+    sentence(
+        run("ingest", "churn", "--labels", tmp_path / "labels.csv"), 2, "none of its 2 labels", "'x1'", "ingest the"
+    )
+    assert not (workspace / "log" / "churn" / "labels").exists()
+
+
 @pytest.mark.parametrize("time", ["yesterday", "", "2026-13-01", "9999-12-31", "0001-01-01", "2020-01-01"])
 def test_a_time_without_predictions_is_refused(run: Run, workspace: Path, tmp_path: Path, time: str) -> None:
     sentence(run("watch", "churn"), 2, "'churn'", "watchkeeper ingest churn FILE")
