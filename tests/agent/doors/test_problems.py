@@ -163,7 +163,7 @@ def test_a_database_without_tables_is_not_ready(bench: Bench, browser: Browser) 
     with bench.services.store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     answer = browser.get("/readyz")
-    assert answer.status_code == 409
+    assert answer.status_code == 503
     assert "db upgrade" in answer.json()["detail"]
 
 
