@@ -92,13 +92,9 @@ class Clock:
 @pytest.fixture(scope="session")
 def commands() -> set[str]:
     """Every command of the command line as it is typed after `watchkeeper`: `watch`, `db upgrade` …"""
-    try:
-        from agent.cli import app
-    except ModuleNotFoundError as missing:
-        if missing.name != "agent.cli":
-            raise
-        pytest.skip("agent/cli.py does not exist yet")
     import typer
+
+    from agent.cli import app
 
     def walk(command: Any, path: tuple[str, ...]) -> Iterator[str]:
         if path:

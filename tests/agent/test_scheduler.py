@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 
 from sqlalchemy import select
 
 from agent import scheduler
+from agent.pipeline.approve import approve
 from agent.store.tables import Model, MonitorRun, Slot
+from ml.models import deployment
 
 OTHER = "name: {name}\ntask: binary\nfeatures: {{x: {{type: numeric}}}}\nmetric: accuracy\n"
 
@@ -54,10 +57,21 @@ def test_a_model_whose_spec_is_spoilt_is_said_and_the_other_is_watched(bench):
         assert session.scalar(select(MonitorRun.id).where(MonitorRun.model == "churn"))
 
 
-def test_the_background_loops_start_and_stop(bench):
+def test_the_background_loops_carry_out_what_was_approved_and_stop(bench):
+    bench.add_versions(False, True)
+    deployment.promote(bench.services.registry, "churn", "2", expected="1")
+    wanted = bench.propose(bench.rollback())
+    with bench.services.store.write() as session:
+        approve(bench.services, session, wanted, person="ann")
     running = scheduler.Scheduler(bench.services)
     running.start()
+    looking = Event()
+    for _ in range(300):  # half a minute on a busy machine; a second on a quiet one
+        if bench.proposal(wanted).state not in ("approved", "executing"):
+            break
+        looking.wait(0.1)
     running.stop()
+    assert bench.proposal(wanted).state == "verifying"
 
 
 def test_a_stored_spec_that_can_no_longer_be_read_stops_no_other_model(bench):

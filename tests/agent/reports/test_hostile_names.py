@@ -140,7 +140,8 @@ def test_a_chart_is_sound_svg_and_the_same_each_time(values: list[float | None],
 
 def test_a_chart_without_marks_or_with_many() -> None:
     for count in (0, 9):
-        ElementTree.fromstring(metric_svg(chart([1.0, 2.0, 3.0], marks=count)))
+        drawn = ElementTree.fromstring(metric_svg(chart([1.0, 2.0, 3.0], marks=count)))
+        assert drawn.tag.endswith("svg")
 
 
 def test_a_sparkline_leaves_a_gap_for_no_data() -> None:
