@@ -5,7 +5,6 @@ WatchkeeperError
 └── Conflict
     ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
     ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
-    ├── Frozen            the kill switch is on                                  (exit 1, 409)
     └── LeaseLost         another worker has taken the execution over            (internal)
 """
 
@@ -15,7 +14,6 @@ __all__ = [
     "Conflict",
     "DataError",
     "Expired",
-    "Frozen",
     "IllegalTransition",
     "InvalidInput",
     "LeaseLost",
@@ -37,10 +35,6 @@ class IllegalTransition(Conflict):
 
 class Expired(Conflict):
     """The time to decide or to execute has passed."""
-
-
-class Frozen(Conflict):
-    """The kill switch is on: no execution starts."""
 
 
 class LeaseLost(Conflict):
