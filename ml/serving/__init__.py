@@ -1,0 +1,1 @@
+"""The model server: answers requests, splits canary traffic, logs every prediction."""
