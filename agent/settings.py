@@ -33,7 +33,7 @@ class Settings:
         return self.home / "models"
 
 
-KNOWN = ("home", "database_url", "mlflow_uri", "log_uri", "bind", "public_url")
+KNOWN = ("database_url", "mlflow_uri", "log_uri", "bind", "public_url")
 
 
 def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -70,12 +70,24 @@ def load_settings(
             values[key] = found
     return Settings(
         home=folder,
-        database_url=values.get("database_url") or f"sqlite:///{folder / 'watchkeeper.db'}",
-        mlflow_uri=values.get("mlflow_uri") or f"sqlite:///{folder / 'mlflow.db'}",
-        log_uri=values.get("log_uri") or str(folder / "log"),
+        database_url=_within(folder, values.get("database_url") or "sqlite:///watchkeeper.db"),
+        mlflow_uri=_within(folder, values.get("mlflow_uri") or "sqlite:///mlflow.db"),
+        log_uri=_within(folder, values.get("log_uri") or "log"),
         bind=values.get("bind", "127.0.0.1:8000"),
         public_url=values.get("public_url", f"http://{values.get('bind', '127.0.0.1:8000')}"),
     )
+
+
+def _within(folder: Path, uri: str) -> str:
+    """A relative file address belongs to the workspace, wherever a command is run; other addresses stay.
+
+    >>> _within(Path("/work"), "log"), _within(Path("/work"), "sqlite:///a.db"), _within(Path("/work"), "s3://bucket/log")
+    ('/work/log', 'sqlite:////work/a.db', 's3://bucket/log')
+    """
+    scheme, slashes, path = uri.partition(":///")
+    if scheme.partition("+")[0] == "sqlite" and slashes:
+        return uri if path.startswith((":memory:", "file:")) or not path else f"{scheme}:///{folder / path}"
+    return uri if ":" in uri.partition("/")[0] else str(folder / Path(uri).expanduser())
 
 
 def _from_file(path: Path) -> dict[str, str]:
@@ -87,6 +99,8 @@ def _from_file(path: Path) -> dict[str, str]:
         raise InvalidInput(f"{path}: cannot be read as YAML ({error}).") from None
     if not isinstance(data, dict):
         raise InvalidInput(f"{path}: must be a mapping of settings, such as `database_url: …`.")
+    if "home" in data:
+        raise InvalidInput(f"{path}: `home` is the folder that this file is in; take the line out, or move the folder.")
     if unknown := sorted(set(data) - set(KNOWN)):
         raise InvalidInput(f"{path}: unknown setting {unknown[0]!r}; known settings are {', '.join(KNOWN)}.")
     return {key: str(value) for key, value in data.items() if value is not None}
