@@ -11,6 +11,7 @@ import pandas as pd
 
 from ml.diagnosis.attribution import Attribution, Slice
 from ml.diagnosis.causes import Act
+from ml.diagnosis.emergency import Emergency
 from ml.diagnosis.evidence import Ledger
 from ml.diagnosis.harm import Harm
 from ml.diagnosis.intake import Frames, NotChecked
@@ -22,6 +23,7 @@ from ml.diagnosis.trial import Trial
 from ml.metrics import Floats
 from ml.models.predictor import Predictor
 from ml.monitors.maturity import Maturity
+from ml.results import Measurement
 from ml.spec import ModelSpec
 
 MOST_HEALTHY = 20_000
@@ -61,6 +63,8 @@ class Case:
     trials: dict[Act, Trial] = field(default_factory=dict)
     places: dict[Act, Any] = field(default_factory=dict)
     ranking_lost: bool = False
+    estimate: Measurement | None = None
+    emergency: Emergency | None = None
     cites: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, why: str) -> None:

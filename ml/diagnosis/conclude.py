@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.diagnosis import decide
+from ml.diagnosis import decide, unlabelled
 from ml.diagnosis.case import Case, moment_of
 from ml.diagnosis.causes import MEANING, Act, Cause, Verdict, verdict_of
 from ml.diagnosis.harm import Z_WHOLE
@@ -27,15 +27,15 @@ _SUPPORT: dict[Cause, tuple[str, ...]] = {
     Cause.CONCEPT_DRIFT_SUDDEN: ("harm", "attribution", "trial retrain"),
     Cause.CONCEPT_DRIFT_GRADUAL: ("harm", "attribution", "trial retrain"),
     Cause.DATA_PIPELINE_FAULT: ("break", "harm", "trial fix_data"),
-    Cause.BAD_DEPLOYMENT: ("deployment", "harm", "trial rollback"),
+    Cause.BAD_DEPLOYMENT: ("deployment", "harm", "trial rollback", "emergency"),
     Cause.TRAINING_SERVING_SKEW: ("skew", "harm"),
     Cause.LABEL_FAULT: ("label fault", "harm", "trial retrain"),
-    Cause.LABEL_DELAY: ("labels",),
+    Cause.LABEL_DELAY: ("labels", "estimate"),
     Cause.SEASONAL: ("harm", "shift", "trial retrain"),
     Cause.SEGMENT_SHIFT: ("slice", "harm", "trial retrain"),
     Cause.PRIOR_SHIFT: ("calibration", "trial recalibrate", "harm"),
     Cause.REFERENCE_STALE: ("stale", "no harm", "shift"),
-    Cause.INSUFFICIENT_DATA: ("labels", "volume", "power"),
+    Cause.INSUFFICIENT_DATA: ("labels", "volume", "power", "estimate"),
 }
 _AGAINST: dict[Cause, tuple[str, ...]] = {
     Cause.HEALTHY: ("harm", "break", "shift"),
@@ -62,16 +62,23 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     votes = _votes(case, signals)
     same = agreement(choice, votes)
     confidence = calibrated(same)
+    blind = choice.act is Act.ROLLBACK and Act.ROLLBACK not in case.trials
+    if blind:
+        confidence = min(confidence, unlabelled.CONFIDENCE)
     causes = _ranked(case, choice, votes, confidence)
     verdict = verdict_of(choice.cause)
     if verdict is Verdict.OK and choice.cause is Cause.INSUFFICIENT_DATA and signals.harm_low > signals.tolerance:
         verdict = Verdict.INCIDENT
     kind, why, escalate = choice.act, choice.why, False
-    if kind.changes_model and confidence < ESCALATE_BELOW:
+    if kind.changes_model and confidence < ESCALATE_BELOW and not blind:
         kind, escalate = Act.NO_ACTION, True
         why = f"the evidence does not carry {choice.act.value} ({confidence:.0%}): {choice.why}; a person should choose"
     elif choice.cause is Cause.HARMFUL_COVARIATE_SHIFT and kind is Act.NO_ACTION:
         escalate = True
+    elif kind is Act.WAIT_FOR_LABELS:
+        why += unlabelled.reason(case)
+        if unlabelled.is_worried(case):
+            verdict, escalate = Verdict.INCIDENT, True
     action = Recommendation(kind, why, _parameters(case, kind, choice.act, signals), escalate)
     trials = tuple(sorted(case.trials.values(), key=lambda t: -t.gain))
     return Diagnosis(
@@ -215,6 +222,8 @@ def _parameters(case: Case, kind: Act, intended: Act, signals: decide.Signals) -
                 moment_of(case.usable["timestamp"].iloc[case.fault.start]),
             )
         return {"features": names, "repair": what, "onset": onset, "window_end": end, "notify": case.spec.owner_of_data}
+    if kind is Act.ROLLBACK and Act.ROLLBACK not in case.trials:
+        return dict(unlabelled.rollback_parameters(case))
     if kind is Act.ROLLBACK:
         to = case.trials[Act.ROLLBACK].parameters["to_version"]
         before = case.rollout.before if case.rollout else None

@@ -39,6 +39,7 @@ class Signals:
     label_fault: bool = False
     ranking_lost: bool = False
     at_deployment: bool = False
+    emergency: bool = False
     drifted: bool = False
     like_history: bool = False
     calendar: bool = False
@@ -93,6 +94,9 @@ def choose(s: Signals) -> Choice:
             Act.ROLLBACK,
             "the harm began with a deployment and the version before is better on the same rows",
         )
+    if s.emergency and not harmed:
+        why = "no labels: predictions stepped with a deployment, and the version before disagrees beyond what is usual"
+        return Choice(Cause.BAD_DEPLOYMENT, Act.ROLLBACK, why)
     if s.labels_overdue and not harmed:
         return Choice(Cause.LABEL_DELAY, Act.WAIT_FOR_LABELS, "labels that should be here are not")
     if harmed:

@@ -19,6 +19,7 @@ from ml.diagnosis.findings import (
 )
 from ml.diagnosis.intake import Frames
 from ml.diagnosis.replays import replay_actions
+from ml.diagnosis.unlabelled import look_without_labels
 from ml.models.predictor import Predictor
 from ml.spec import ModelSpec
 
@@ -57,6 +58,7 @@ def investigate(
     judge(case)
     check_skew(case)
     replay_actions(case)
+    look_without_labels(case)
     return case, _signals(case)
 
 
@@ -98,6 +100,7 @@ def _signals(case: Case) -> decide.Signals:
         label_fault=case.fault is not None,
         ranking_lost=case.ranking_lost,
         at_deployment=at_deployment,
+        emergency=bool(case.emergency and case.emergency.grave),
         drifted=bool(case.shifts),
         like_history=case.like_history,
         calendar=bool(used) and any(x.calendar for x in used),
