@@ -79,25 +79,27 @@ class Table:
         return opened
 
     def append(
-        self, schema: pa.Schema, batch_id: str, new_rows: Callable[[DeltaTable], pa.Table | None]
+        self, schema: pa.Schema, batch_id: str, new_rows: Callable[[DeltaTable], pa.Table | None], position: int = 1
     ) -> tuple[int, bool]:
         """Append what `new_rows` makes of the table as it is; again if another append came first.
 
-        A batch id that has landed before appends nothing. Returns the version that holds the rows, and whether
-        this call wrote. Raises: Unavailable; DataError where a column's type is not the table's.
+        A batch id that has landed before, at this position of it or a later one, appends nothing. Returns the version
+        that holds the rows, and whether this call wrote. Raises: Unavailable; DataError where a column's type is not
+        the table's.
         """
         from deltalake import CommitProperties, Transaction, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         table = self.create(schema)
         for attempt in range(ATTEMPTS):
-            if table.transaction_version(f"batch:{batch_id}") is not None:
+            landed_at = table.transaction_version(f"batch:{batch_id}")
+            if landed_at is not None and landed_at >= position:
                 return table.version(), False
             _same_types(table, schema)
             rows = new_rows(table)
             if rows is None or rows.num_rows == 0:
                 return table.version(), False
-            landed = [Transaction(_SERIAL, table.version() + 1), Transaction(f"batch:{batch_id}", 1)]
+            landed = [Transaction(_SERIAL, table.version() + 1), Transaction(f"batch:{batch_id}", position)]
             try:
                 write_deltalake(
                     table,

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ml.data.delta import Table, files_between, is_local, unavailable, view
 from ml.data.known_ids import KnownIds
-from ml.data.log_frame import arrow_schema, conform
+from ml.data.log_frame import arrow_schema, conform, served
 from ml.data.tables import TIME, normalize
 from ml.errors import InvalidInput, Unavailable
 from ml.results import Window, utc
@@ -87,8 +87,13 @@ class PredictionLog:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def append_predictions(self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str) -> Appended:
+    def append_predictions(
+        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str, position: int = 1, answered: bool = False
+    ) -> Appended:
         """Append rows (a log frame, or anything `normalize` takes); ids that the log has are left out and counted.
+
+        A batch id may stand for a stream: each append of it then says the position up to which it goes, and one that
+        goes no further than what has landed does nothing. `answered` keeps the model server's own columns.
 
         Labels that the rows carry are appended too, as known at their `label_timestamp`, or where there is none at
         the row's time plus the spec's label delay.
@@ -96,8 +101,10 @@ class PredictionLog:
         """
         import pyarrow as pa
 
-        frame = normalize(frame, spec, role="predictions", source=f"predictions of {spec.name!r}")
-        schema = arrow_schema(spec, frame)
+        rows = normalize(frame, spec, role="predictions", source=f"predictions of {spec.name!r}")
+        if answered:
+            rows = rows.assign(**{name: frame[name].to_numpy() for name in served(spec, frame.columns)})
+        frame, schema = rows, arrow_schema(spec, rows)
         columns = [field.name for field in schema]
         rows = frame.sort_values("timestamp", kind="stable")[columns]
         given = len(rows)
@@ -109,7 +116,7 @@ class PredictionLog:
 
         self._reach()
         written = _Counted(new_rows)
-        version, wrote = self._table(spec.name, "predictions").append(schema, batch_id, written)
+        version, wrote = self._table(spec.name, "predictions").append(schema, batch_id, written, position)
         appended = written.rows if wrote else 0
         labelled = frame[frame["label"].notna()]
         labels = 0
@@ -118,11 +125,13 @@ class PredictionLog:
             late = pd.DataFrame({"prediction_id": labelled["prediction_id"], "label": labelled["label"]})
             late["label_timestamp"] = known_at
             newest = known_at.max().to_pydatetime()
-            labels = self.append_labels(spec, late, batch_id=batch_id, as_of=newest).rows
+            labels = self.append_labels(spec, late, batch_id=batch_id, as_of=newest, position=position).rows
         pinned = DataVersion(version, self._version(spec.name, "labels"))
         return Appended(appended, given - appended, pinned, labels=labels)
 
-    def append_labels(self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str, as_of: datetime) -> Appended:
+    def append_labels(
+        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str, as_of: datetime, position: int = 1
+    ) -> Appended:
         """Append labels (`prediction_id`, `label`, and `label_timestamp` or they count as known at `as_of`).
 
         A label that says what was already known at its time is left out and counted. Raises: DataError; Unavailable.
@@ -147,7 +156,7 @@ class PredictionLog:
 
         self._reach()
         written = _Counted(new_rows)
-        version, wrote = self._table(spec.name, "labels").append(schema, batch_id, written)
+        version, wrote = self._table(spec.name, "labels").append(schema, batch_id, written, position)
         appended = written.rows if wrote else 0
         known = self.known(spec, rows["prediction_id"])
         unknown = rows[~rows["prediction_id"].isin(known)]
