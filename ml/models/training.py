@@ -1,4 +1,4 @@
-"""Changes things: recipe -> a version in the registry, with everything needed to say later what it was made from.
+"""Changes things: a candidate -> a version in the registry, with everything needed to say later what it was made from.
 
 A version is made once per run tag. Training again under the same tag gives the version that is there, also when the
 first attempt was killed half way.
@@ -7,23 +7,25 @@ first attempt was killed half way.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ml.errors import DataError, InvalidInput
-from ml.metrics import labelled, metric_interval
-from ml.models import storage
-from ml.models.recipes import FittedModel, fit
-from ml.models.registry import MODEL_PATH, REFERENCE_PATH, TAG, Registry, VersionInfo, experiment_name
+from ml.errors import InvalidInput
+from ml.models.candidate import NUMBERS, Numbers, pack, train_in
+from ml.models.recipes import FittedModel
+from ml.models.registry import MODEL_PATH, TAG, Registry, VersionInfo, experiment_name
 from ml.results import Interval, Window
-from ml.spec import METRICS, ModelSpec
+from ml.spec import ModelSpec
 
 _COMPLETE = f"{TAG}complete"
+Make = Callable[[Path], None]
+"""Leaves a candidate (see `ml.models.candidate`) in the folder that it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,25 @@ class Candidate:
     created: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a version was made from, by whose order: the tags of its run and of its entry in the registry."""
+
+    run_tag: str
+    data_version: str = ""
+    code_version: str = ""
+    parent_version: str | None = None
+
+    def tags(self) -> dict[str, str]:
+        known = {
+            "run_tag": self.run_tag,
+            "data_version": self.data_version,
+            "code_version": self.code_version,
+            "parent_version": self.parent_version,
+        }
+        return {f"{TAG}{name}": value for name, value in known.items() if value is not None}
+
+
 def train(
     spec: ModelSpec,
     frame: pd.DataFrame,
@@ -54,23 +75,12 @@ def train(
     parent_version: str | None = None,
     seed: int = 0,
 ) -> Candidate:
-    """Fit on the earlier labelled rows, measure on the latest share (`training.holdout`), and register.
+    """Fit and measure in this process (see `candidate.train_in`), and register.
 
-    frame: log rows (features, timestamp, label). The registered model is the one that was measured: it is not refitted.
     Raises: DataError when there are fewer labels than `training.min_labels`; SpecError from the trainer; Unavailable.
     """
-    if (done := registry.find(spec.name, run_tag)) is not None:
-        return _candidate(done, created=False)
-    if (run_id := _finished_run(registry, spec.name, run_tag)) is not None:
-        return _register(spec, registry, run_id)
-    early, late = split(spec, frame)
-    model = fit(spec, early, seed=seed)
-    params = {"trainer": spec.trainer, "seed": str(seed), "rows": str(len(early)), **_span(early)}
-    params |= {f"parameter.{key}": str(value) for key, value in spec.training.parameters.items()}
-    return _publish(
-        spec, model, late, registry, params=params, run_tag=run_tag, data_version=data_version,
-        code_version=code_version, parent_version=parent_version, seed=seed,
-    )  # fmt: skip
+    lineage = Lineage(run_tag, data_version, code_version, parent_version)
+    return register(spec, registry, lineage, lambda folder: train_in(spec, frame, folder, seed=seed))
 
 
 def register_external(
@@ -91,127 +101,43 @@ def register_external(
     reference: labelled rows that the model was not trained on (features, timestamp, label); measured and kept as its
     reference. Without them the version has neither. Raises: SpecError when it cannot be stored without pickle.
     """
-    if (done := registry.find(spec.name, run_tag)) is not None:
-        return _candidate(done, created=False)
-    if (run_id := _finished_run(registry, spec.name, run_tag)) is not None:
-        return _register(spec, registry, run_id)
-    return _publish(
-        spec, model, reference, registry, params={"trainer": "external", **(params or {})}, run_tag=run_tag,
-        data_version=data_version, code_version=code_version, parent_version=parent_version, seed=seed,
-    )  # fmt: skip
+    named = {"trainer": "external", **(params or {})}
+    lineage = Lineage(run_tag, data_version, code_version, parent_version)
+    return register(
+        spec, registry, lineage, lambda folder: pack(spec, model, reference, folder, params=named, seed=seed)
+    )
 
 
-def split(spec: ModelSpec, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The labelled rows in order of time, cut before the latest `training.holdout` share.
+def register(spec: ModelSpec, registry: Registry, lineage: Lineage, make: Make) -> Candidate:
+    """The version of a run tag; `make` is asked for a candidate only where there is none yet.
 
-    Rows of one moment stay on one side. Raises: DataError when there are too few labels or no usable times.
+    Raises: what `make` raises; Unavailable.
     """
-    for column in ("label", "timestamp"):
-        if column not in frame:
-            raise DataError(
-                f"{spec.name!r}: the training rows have no column {column!r}; read them from the prediction log."
-            )
-    rows = frame[frame["label"].notna() & frame["timestamp"].notna()]
-    if len(rows) < spec.training.min_labels:
-        raise DataError(
-            f"{spec.name!r}: {len(rows)} rows have a label and training.min_labels is {spec.training.min_labels}; "
-            "wait for labels or widen the window."
-        )
-    rows = rows.sort_values("timestamp", kind="stable")
-    cut = rows["timestamp"].iloc[int(np.floor(len(rows) * (1 - spec.training.holdout)))]
-    early, late = rows[rows["timestamp"] < cut], rows[rows["timestamp"] >= cut]
-    if early.empty:
-        raise DataError(
-            f"{spec.name!r}: the training rows carry one single time, so none is later; check the timestamps."
-        )
-    return early, late
-
-
-def _span(rows: pd.DataFrame) -> dict[str, str]:
-    return {
-        "from": rows["timestamp"].min().floor("us").isoformat(),
-        "to": rows["timestamp"].max().floor("us").isoformat(),
-    }
-
-
-def _publish(
-    spec: ModelSpec,
-    model: FittedModel,
-    holdout: pd.DataFrame | None,
-    registry: Registry,
-    *,
-    params: dict[str, str],
-    run_tag: str,
-    data_version: str,
-    code_version: str,
-    parent_version: str | None,
-    seed: int,
-) -> Candidate:
-    """Log a run with all its files, mark it complete, then register it: killed anywhere, the next call carries on."""
-    if not run_tag:
+    if not lineage.run_tag:
         raise InvalidInput("A run tag is needed: it is what keeps a training from happening twice.")
-    storage.check_storable(spec, model)
-    reference: pd.DataFrame | None = None
-    metrics: dict[str, float] = {}
-    intervals: dict[str, Interval] = {}
-    if holdout is not None and len(holdout):
-        reference = as_reference(model, holdout)
-        metrics, intervals = measure(spec, reference, seed=seed)
-        params = params | {"holdout.rows": str(len(holdout))}
-        params |= {f"holdout.{key}": value for key, value in _span(holdout).items()}
-    tags = {f"{TAG}run_tag": run_tag, f"{TAG}data_version": data_version, f"{TAG}code_version": code_version}
-    if parent_version is not None:
-        tags[f"{TAG}parent_version"] = parent_version
-    run_id = _start_run(registry, spec.name, tags)
-    with tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder:
-        root = Path(folder)
-        example = holdout if holdout is not None and len(holdout) else _empty_example(spec)
-        storage.save(spec, model, root / MODEL_PATH, example)
-        if reference is not None:
-            path = root / REFERENCE_PATH
-            path.parent.mkdir()
-            _storable(reference).to_parquet(path, index=False)
-        registry.store.ask(lambda client: client.log_artifacts(run_id, folder))
-    _log_numbers(registry, run_id, params, metrics, intervals)
+    if (done := registry.find(spec.name, lineage.run_tag)) is not None:
+        return _candidate(done, created=False)
+    if (run_id := _finished_run(registry, spec.name, lineage.run_tag)) is not None:
+        return _register(spec, registry, run_id)
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-") as made:
+        make(Path(made))
+        return _register(spec, registry, _log(spec, registry, lineage, Path(made)))
+
+
+def _log(spec: ModelSpec, registry: Registry, lineage: Lineage, made: Path) -> str:
+    """Log a run with all its files and mark it complete: killed anywhere, the next call carries on."""
+    numbers = Numbers.read(made)
+    run_id = _start_run(registry, spec.name, lineage.tags())
+    for part in sorted(path for path in made.iterdir() if path.name != NUMBERS):
+        registry.store.ask(partial(_log_folder, run_id, part))
+    _log_numbers(registry, run_id, numbers)
     registry.store.ask(lambda client: client.set_tag(run_id, _COMPLETE, "true"))
     registry.store.ask(lambda client: client.set_terminated(run_id))
-    return _register(spec, registry, run_id)
+    return run_id
 
 
-def as_reference(model: FittedModel, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the model's answers in the form of the prediction log."""
-    rest = rows.drop(columns=["prediction", "score", "model_version"], errors="ignore")
-    return rest.join(model.predict(rows)).assign(model_version=model.version)
-
-
-def measure(spec: ModelSpec, scored: pd.DataFrame, *, seed: int = 0) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Every metric of the task on labelled, scored rows, with its interval; those that are undefined are left out."""
-    rows = labelled(scored)
-    values: dict[str, float] = {}
-    intervals: dict[str, Interval] = {}
-    for name in METRICS[spec.task]:
-        value, interval = metric_interval(spec, rows, name, seed=seed)
-        if np.isfinite(value):
-            values[name] = value
-            if interval is not None:
-                intervals[name] = interval
-    return values, intervals
-
-
-def _storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of mixed types as text, which Parquet can hold."""
-    columns: dict[str, pd.Series] = {}
-    for name in frame.columns:
-        column = frame[name]
-        known = column[column.notna()]
-        mixed = column.dtype == object and known.map(type).nunique() > 1
-        columns[str(name)] = known.astype(str).reindex(column.index) if mixed else column
-    return pd.DataFrame(columns)
-
-
-def _empty_example(spec: ModelSpec) -> pd.DataFrame:
-    """One row with nothing in it, enough for a signature."""
-    return pd.DataFrame({name: pd.Series([None], dtype=object) for name in spec.features})
+def _log_folder(run_id: str, folder: Path, client: Any) -> None:
+    client.log_artifacts(run_id, str(folder), folder.name)
 
 
 def _start_run(registry: Registry, model: str, tags: dict[str, str]) -> str:
@@ -228,19 +154,14 @@ def _start_run(registry: Registry, model: str, tags: dict[str, str]) -> str:
     return str(run.info.run_id)
 
 
-def _log_numbers(
-    registry: Registry,
-    run_id: str,
-    params: Mapping[str, str],
-    metrics: Mapping[str, float],
-    intervals: Mapping[str, Interval],
-) -> None:
+def _log_numbers(registry: Registry, run_id: str, numbers: Numbers) -> None:
     from mlflow.entities import Metric, Param
 
-    bounds = {f"{k}.low": v.low for k, v in intervals.items()} | {f"{k}.high": v.high for k, v in intervals.items()}
-    numbers = [Metric(key, value, 0, 0) for key, value in {**metrics, **bounds}.items()]
-    texts = [Param(key, value[:500]) for key, value in params.items()]
-    registry.store.ask(lambda client: client.log_batch(run_id, metrics=numbers, params=texts))
+    bounds = {f"{k}.low": v.low for k, v in numbers.intervals.items()}
+    bounds |= {f"{k}.high": v.high for k, v in numbers.intervals.items()}
+    values = [Metric(key, value, 0, 0) for key, value in {**numbers.metrics, **bounds}.items()]
+    texts = [Param(key, value[:500]) for key, value in numbers.params.items()]
+    registry.store.ask(lambda client: client.log_batch(run_id, metrics=values, params=texts))
 
 
 def _finished_run(registry: Registry, model: str, run_tag: str) -> str | None:

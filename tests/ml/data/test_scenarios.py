@@ -11,8 +11,8 @@ from ml.data import scenarios
 from ml.data.datasets import NAMES, load, sample_spec, spec_path
 from ml.errors import DataError, InvalidInput, NotFound
 from ml.metrics import metric
+from ml.models.candidate import split
 from ml.models.recipes import fit
-from ml.models.training import split
 
 STREAMS = {
     "bike-demand": scenarios.bike_demand,

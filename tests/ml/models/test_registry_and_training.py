@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ml.errors import Conflict, DataError, InvalidInput, NotFound, SpecError, Unavailable
-from ml.models import storage, tracking, training
+from ml.models import candidate, storage, tracking, training
 from ml.models.deployment import promote, rollback
 from ml.models.recipes import fit
 from ml.models.registry import Registry, load_directory
@@ -40,7 +40,7 @@ def test_a_trained_version_says_what_it_was_made_from_and_answers_the_same(regis
     assert made.intervals["roc_auc"].low < made.metrics["roc_auc"] < made.intervals["roc_auc"].high
     loaded = registry.load("made", made.version, spec)
     assert loaded.version == made.version
-    early, _ = training.split(spec, rows)
+    early, _ = candidate.split(spec, rows)
     pd.testing.assert_frame_equal(loaded.predict(rows), fit(spec, early).predict(rows))
 
 
