@@ -319,14 +319,44 @@ def worker(home: Home = None) -> None:
     command(home, api=False, worker=True)
 
 
+@app.command("serve-model")
+def serve_model(
+    port: Annotated[int, typer.Option(help="Port, on the address of WATCHKEEPER_BIND.")] = 8001,
+    workers: Annotated[int, typer.Option(help="Processes that answer, on one port.")] = 1,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given several times.")] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Load models that may run code while they load. Only your own.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Answer predictions: MLflow's scoring protocol and Open Inference v2; follows the registry, logs every answer."""
+    from agent.commands.serve_model import command
+
+    command(home, port=port, workers=workers, models=tuple(model or ()), allow_pickle=allow_pickle)
+
+
 @audits.command("verify")
-def audit_verify(home: Home = None, json: Json = False) -> None:
+def audit_verify(
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An export made before: it must still be contained, unchanged.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Walk the audit's chain; find any edit, deletion, reorder or cut."""
     from agent.commands.health import render_audit, verify_audit
 
-    result = verify_audit(_services(home))
+    result = verify_audit(_services(home), against)
     _show(json, result, render_audit)
     raise typer.Exit(0 if result["whole"] else 1)
+
+
+@audits.command("export")
+def audit_export(file: Annotated[Path, typer.Argument(metavar="FILE")], home: Home = None, json: Json = False) -> None:
+    """Every event as a line of JSON, to be kept elsewhere."""
+    from agent.commands.health import export_audit, render_exported
+
+    _show(json, export_audit(_services(home), file), render_exported)
 
 
 @app.command()

@@ -1,0 +1,161 @@
+"""From checked columns to answers: which version, on which thread, within which time; journalled before they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ml.errors import WatchkeeperError
+from ml.serving import ids as prediction_ids
+from ml.serving.follower import Engines, Served
+from ml.serving.inputs import Table
+from ml.serving.limits import Limits
+from ml.serving.problems import Refused
+from ml.serving.routing import CHAMPION, PINNED, SHADOW, choose
+from ml.serving.rows import Answers, Engine, Rows
+from ml.serving.signature import too_many
+
+log = logging.getLogger(__name__)
+SMALL = 64
+"""Rows that are answered on the event loop itself: handing them to a thread costs more than computing them."""
+SHADOWS_WAITING = 64
+
+
+class Records(Protocol):
+    """The journal, as far as answering knows it."""
+
+    def record(
+        self, model: str, route: str, version: str, rows: Rows, answers: Answers, latency_s: float, at: float
+    ) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answers of one request, in the order of its rows. versions, routes: the different ones, in order."""
+
+    answers: Answers
+    ids: Sequence[str]
+    request_id: str
+    versions: tuple[str, ...]
+    routes: tuple[str, ...]
+
+
+class Answering:
+    """Answers tables for one process; used from its event loop only."""
+
+    def __init__(self, engines: Engines, journal: Records, limits: Limits) -> None:
+        self.engines, self.journal, self.limits = engines, journal, limits
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
+        self._shadows = 0
+        self.shadows_dropped = 0
+
+    async def answer(self, served: Served, table: Table, request_id: str | None, pinned: str | None) -> Answered:
+        """Raises: Refused for rows that break a rule or a version that cannot answer."""
+        began, at = time.perf_counter(), time.time()
+        if table.count > self.limits.most_rows:
+            raise too_many(table.count, self.limits.most_rows)
+        if table.count == 0:
+            raise Refused(400, "no rows", "There are no rows; send at least one.")
+        columns = served.signature.check(table.columns, table.count)
+        given = table.columns.get(prediction_ids.COLUMN)
+        request_id = request_id or prediction_ids.made_id()
+        ids = prediction_ids.check_row_ids(given) if given else prediction_ids.row_ids(request_id, table.count)
+        rows = Rows(columns, ids)
+        parts = self._parts(served, rows, request_id, given is not None, pinned)
+        found: list[tuple[Rows, Answers, str, str]] = []
+        for version, route, part in parts:
+            part_rows = rows if part is None else _take(rows, part)
+            engine = self.engines.ready(served.model, version) or await self._load(served.model, version)
+            answers = await self._compute(engine, part_rows)
+            found.append((part_rows, answers, version, route))
+        latency = time.perf_counter() - began
+        for part_rows, answers, version, route in found:
+            self.journal.record(served.model, route, version, part_rows, answers, latency, at)
+        versions = tuple(dict.fromkeys(version for _, _, version, _ in found))
+        routes = tuple(dict.fromkeys(route for *_, route in found))
+        if len(found) == 1:
+            return Answered(found[0][1], ids, request_id, versions, routes)
+        merged = _merge([part for _, _, part in parts], [item[1] for item in found], len(rows))
+        return Answered(merged, ids, request_id, versions, routes)
+
+    def _parts(
+        self, served: Served, rows: Rows, request_id: str, by_row: bool, pinned: str | None
+    ) -> list[tuple[str, str, list[int] | None]]:
+        """Version, route and rows (None: all) of each part of a request."""
+        routes = served.routes
+        if pinned is not None:
+            return [(pinned, PINNED, None)]
+        if not routes.splits:
+            return [(routes.champion, CHAMPION, None)]
+        entity = rows.columns.get(served.signature.spec.entity or "")
+        if entity is None and not by_row:
+            return [(*choose(routes, served.model, request_id), None)]
+        keys = rows.ids if entity is None else [name or one for name, one in zip(entity, rows.ids, strict=True)]
+        places: dict[tuple[str, str], list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(choose(routes, served.model, str(key)), []).append(place)
+        if len(places) == 1:
+            return [(*next(iter(places)), None)]
+        return [(*way, part) for way, part in places.items()]
+
+    async def _load(self, model: str, version: str) -> Engine:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, self.engines.get, model, version)
+
+    async def _compute(self, engine: Engine, rows: Rows) -> Answers:
+        if len(rows) <= SMALL:
+            return engine.answer(rows)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, engine.answer, rows)
+
+    def shadow(self, served: Served, table: Table, answered: Answered) -> None:
+        """Have the shadow answer the same rows once the caller has its answer; logged, never returned.
+
+        When too many wait, the shadow leaves some out: it must not slow the others down.
+        """
+        version = served.routes.shadow
+        if version is None:
+            return
+        if self._shadows >= SHADOWS_WAITING:
+            self.shadows_dropped += 1
+            return
+        self._shadows += 1
+        asyncio.get_running_loop().run_in_executor(
+            self.threads, self._answer_in_shadow, served, version, table, answered
+        ).add_done_callback(self._shadow_done)
+
+    def _answer_in_shadow(self, served: Served, version: str, table: Table, answered: Answered) -> None:
+        began, at = time.perf_counter(), time.time()
+        rows = Rows(served.signature.check(table.columns, table.count), answered.ids)
+        answers = self.engines.get(served.model, version).answer(rows)
+        self.journal.record(served.model, SHADOW, version, rows, answers, time.perf_counter() - began, at)
+
+    def _shadow_done(self, future: asyncio.Future[None]) -> None:
+        self._shadows -= 1
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, WatchkeeperError):
+            log.warning("The shadow could not answer: %s", error)
+        elif error is not None:
+            log.error("The shadow broke.", exc_info=error)
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(rows: Rows, places: list[int]) -> Rows:
+    columns = {name: [values[place] for place in places] for name, values in rows.columns.items()}
+    return Rows(columns, [rows.ids[place] for place in places])
+
+
+def _merge(parts: Sequence[list[int] | None], answers: Sequence[Answers], count: int) -> Answers:
+    predictions: list[Any] = [None] * count
+    scores: list[float | None] = [None] * count
+    for part, answer in zip(parts, answers, strict=True):
+        for place, prediction, score in zip(part or (), answer.predictions, answer.scores, strict=True):
+            predictions[place], scores[place] = prediction, score
+    return Answers(predictions, scores)

@@ -1,0 +1,317 @@
+"""The model server's ASGI application: raw, because a framework's share of a request would be larger than the model's.
+
+Nothing that a client sends ends in a server error: what cannot be read or answered is refused with a problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version as version_of
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from ml.errors import WatchkeeperError
+from ml.serving import ids, problems
+from ml.serving.answering import Answered, Answering
+from ml.serving.follower import Follower, Served, describe
+from ml.serving.inputs import Table
+from ml.serving.limits import Limits, Rate, Tokens
+from ml.serving.problems import Refused
+from ml.serving.protocols import open_inference, scoring
+
+log = logging.getLogger(__name__)
+JSON = b"application/json"
+OPEN = frozenset({"/ping", "/health", "/version", "/healthz", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"})
+"""Paths that say nothing but whether the server is well; they need no token."""
+_ID_HEADER = b"x-watchkeeper-prediction-id"
+_MODEL_HEADER = b"x-watchkeeper-model"
+
+
+@dataclass(slots=True)
+class Request:
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    query: bytes
+    receive: Receive
+    client: str
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+@dataclass(slots=True)
+class Reply:
+    status: int
+    body: bytes
+    kind: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    after: Callable[[], None] | None = None
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+
+
+class App:
+    """Answers HTTP. admit: raises a WatchkeeperError for what is not meant for this machine (hosts, origins)."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        answering: Answering,
+        limits: Limits,
+        tokens: Tokens,
+        admit: Callable[[Scope], None] | None = None,
+    ) -> None:
+        self.follower, self.answering, self.limits, self.tokens = follower, answering, limits, tokens
+        self._admit = admit
+        self._rate = Rate(limits.per_second)
+        self._open = 0
+        self._paths: dict[str, tuple[str, Handler]] = {
+            "/invocations": ("POST", self._invocations),
+            "/ping": ("GET", self._ping),
+            "/health": ("GET", self._ping),
+            "/version": ("GET", self._version),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/v2": ("GET", self._v2_server),
+            "/v2/health/live": ("GET", self._v2_live),
+            "/v2/health/ready": ("GET", self._v2_ready),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            return
+        path = scope["path"]
+        self._open += 1
+        try:
+            reply = await self._reply(scope, receive, path)
+        except WatchkeeperError as error:
+            reply = _refusal(problems.as_refused(error), path)
+        except Exception as error:  # the outermost edge: the log says what, the caller that it was us
+            log.error("%s %s broke.", scope["method"], path[:200], exc_info=error)
+            reply = _refusal(
+                Refused(500, "broken", "Something broke that should not; the server's log says more."), path
+            )
+        finally:
+            self._open -= 1
+        headers = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        if reply.after is not None:
+            reply.after()
+
+    async def _reply(self, scope: Scope, receive: Receive, path: str) -> Reply:
+        headers = dict(scope["headers"])
+        if self._admit is not None:
+            self._admit(scope)
+        client = scope.get("client")
+        request = Request(
+            scope["method"], path, headers, scope["query_string"], receive, client[0] if client else "local"
+        )
+        if path not in OPEN:
+            caller = self.tokens.caller(headers.get(b"authorization"))
+            self._rate.take(caller or request.client)
+            if self._open > self.limits.at_once:
+                raise Refused(
+                    503,
+                    "too many at once",
+                    f"{self.limits.at_once} requests are being answered already; try again in a second.",
+                    headers={"retry-after": "1"},
+                )
+        found = self._paths.get(path)
+        method, handler = found if found is not None else self._find(path)
+        if request.method != method and not (method == "GET" and request.method == "HEAD"):
+            raise Refused(405, "method", f"{path[:200]} is for {method}.", headers={"allow": method})
+        if method == "GET":
+            return await handler(request)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await handler(request)
+        except TimeoutError:
+            raise Refused(
+                504,
+                "too slow",
+                f"The answer took longer than {self.limits.seconds:g} s and is not waited for; send fewer rows.",
+            ) from None
+
+    def _find(self, path: str) -> tuple[str, Handler]:
+        """The handler of a path with names in it. Raises: Refused (404)."""
+        match path.split("/")[1:]:
+            case ["models", name, "invocations"]:
+                return "POST", lambda request: self._score(request, self._served(name))
+            case ["v2", "models", name]:
+                return "GET", lambda request: self._v2_metadata(name, None)
+            case ["v2", "models", name, "versions", version]:
+                return "GET", lambda request: self._v2_metadata(name, version)
+            case ["v2", "models", name, "ready"]:
+                return "GET", lambda request: self._v2_model_ready(name, None)
+            case ["v2", "models", name, "versions", version, "ready"]:
+                return "GET", lambda request: self._v2_model_ready(name, version)
+            case ["v2", "models", name, "infer"]:
+                return "POST", lambda request: self._infer(request, name, None)
+            case ["v2", "models", name, "versions", version, "infer"]:
+                return "POST", lambda request: self._infer(request, name, version)
+        raise Refused(404, "not found", f"There is nothing at {path[:200]!r}; see /v2 and /readyz.")
+
+    async def _body(self, request: Request) -> bytes:
+        """The whole body. Raises: Refused (413, 415)."""
+        headers = request.headers
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Refused(415, "content encoding", "Compressed bodies are not taken; send it as it is.")
+        most = self.limits.most_bytes
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and (len(length) > 15 or int(length) > most):
+            raise self._too_long()
+        message = await request.receive()
+        if not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > most:
+                raise self._too_long()
+            return body
+        parts, size = [message["body"]], len(message["body"])
+        while message.get("more_body"):
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "cut off", "The connection was closed in the middle of the body.")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise self._too_long()
+        return b"".join(parts)
+
+    def _too_long(self) -> Refused:
+        most = self.limits.most_bytes / 1024**2
+        return Refused(413, "too long", f"The body is longer than {most:g} MB; send fewer rows at once.")
+
+    def _served(self, name: str) -> Served:
+        """Raises: Refused (404, 503)."""
+        name = unquote(name)
+        served = self.follower.served.get(name)
+        if served is not None:
+            return served
+        why = next((f.why for (model, _), f in list(self.follower.state.failures.items()) if model == name), "")
+        if why or not self.follower.state.seen:
+            why = why or self.follower.state.why or "the registry has not been read yet"
+            raise Refused(503, "not ready", f"{name[:100]!r} cannot be served: {why}", headers={"retry-after": "2"})
+        if name in self.follower.state.notes:
+            note = self.follower.state.notes[name]
+            raise Refused(503, "not ready", f"{name!r} is not served: {note}.", headers={"retry-after": "5"})
+        known = ", ".join(sorted(self.follower.served)[:20]) or "none yet"
+        raise Refused(404, "not found", f"There is no model {name[:100]!r} here; the models are {known}.")
+
+    def _named(self, request: Request) -> Served:
+        """The model of a request to /invocations: by header, by query, or the only one."""
+        name = request.header(_MODEL_HEADER)
+        if not name and request.query:
+            name = parse_qs(request.query.decode("latin-1"), max_num_fields=20).get("model", [""])[0]
+        if name:
+            return self._served(name)
+        served = self.follower.served
+        if len(served) == 1:
+            return next(iter(served.values()))
+        if not served:
+            raise Refused(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
+        raise Refused(
+            400,
+            "which model",
+            f"Several models are served here ({', '.join(sorted(served)[:20])}); post to /models/NAME/invocations, "
+            "or name one in the header X-Watchkeeper-Model.",
+        )
+
+    async def _invocations(self, request: Request) -> Reply:
+        return await self._score(request, self._named(request))
+
+    async def _score(self, request: Request, served: Served) -> Reply:
+        body = await self._body(request)
+        content_type = request.header(b"content-type") or "application/json"
+        table = scoring.parse(body, content_type, served.signature.order, self.limits.most_rows)
+        request_id = self._given_id(request)
+        answered = await self.answering.answer(served, table, request_id, None)
+        return self._answer(served, table, answered, scoring.write(answered.answers, answered.ids))
+
+    async def _infer(self, request: Request, name: str, version: str | None) -> Reply:
+        served = self._served(name)
+        if b"inference-header-content-length" in request.headers:
+            raise Refused(400, "binary data", "The binary data extension is not understood; send the data as JSON.")
+        asked = open_inference.parse(await self._body(request), served.signature)
+        request_id = asked.id or self._given_id(request)
+        answered = await self.answering.answer(served, asked.table, request_id, version)
+        versions = ",".join(answered.versions)
+        written = open_inference.write(served.model, versions, answered.request_id, answered.answers, asked)
+        return self._answer(served, asked.table, answered, written)
+
+    def _given_id(self, request: Request) -> str | None:
+        given = request.headers.get(_ID_HEADER)
+        if given is None:
+            return None
+        return ids.check_request_id(given.decode("latin-1"), "The header X-Watchkeeper-Prediction-Id")
+
+    def _answer(self, served: Served, table: Table, answered: Answered, body: bytes) -> Reply:
+        headers = [
+            (b"x-watchkeeper-model", served.model.encode()),
+            (b"x-watchkeeper-version", ",".join(answered.versions).encode()),
+            (b"x-watchkeeper-route", ",".join(answered.routes).encode()),
+            (b"x-watchkeeper-prediction-id", (answered.ids[0] if table.count == 1 else answered.request_id).encode()),
+        ]
+        after = None
+        if served.routes.shadow is not None:
+            after = lambda: self.answering.shadow(served, table, answered)  # noqa: E731
+        return Reply(200, body, JSON, headers, after)
+
+    async def _ping(self, request: Request) -> Reply:
+        if not self.follower.served:
+            raise Refused(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
+        return Reply(200, b"\n")
+
+    async def _version(self, request: Request) -> Reply:
+        return Reply(200, version_of("mlflow").encode())
+
+    async def _healthz(self, request: Request) -> Reply:
+        return _json({"status": "ok"})
+
+    async def _readyz(self, request: Request) -> Reply:
+        """503 until every model that has a champion can answer; what is amiss beside that is told, and is 200."""
+        found = describe(self.follower)
+        ready = self.follower.alive and self.follower.ready
+        return _json({"status": "ready" if ready else "not ready", **found}, 200 if ready else 503)
+
+    async def _v2_server(self, request: Request) -> Reply:
+        return _json({"name": "watchkeeper", "version": version_of("watchkeeper"), "extensions": []})
+
+    async def _v2_live(self, request: Request) -> Reply:
+        return _json({"live": True})
+
+    async def _v2_ready(self, request: Request) -> Reply:
+        ready = self.follower.ready
+        return _json({"ready": ready}, 200 if ready else 503)
+
+    async def _v2_metadata(self, name: str, version: str | None) -> Reply:
+        served = self._served(name)
+        versions = [version] if version else served.routes.versions
+        platform = f"watchkeeper-{served.kind}" if served.kind else "watchkeeper"
+        return _json(open_inference.metadata(served.signature, versions, platform, served.predicts))
+
+    async def _v2_model_ready(self, name: str, version: str | None) -> Reply:
+        served = self._served(name)
+        wanted = version or served.routes.champion
+        ready = self.answering.engines.ready(served.model, wanted) is not None
+        return _json({"name": served.model, "ready": ready}, 200 if ready else 503)
+
+
+def _json(data: Any, status: int = 200) -> Reply:
+    return Reply(status, orjson.dumps(data))
+
+
+def _refusal(refused: Refused, path: str) -> Reply:
+    headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
+    body = orjson.dumps(problems.document(refused, path[:200]))
+    return Reply(refused.status, body, problems.MEDIA_TYPE, headers)
