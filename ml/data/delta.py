@@ -6,6 +6,8 @@ and looks again: what it decided on the rows that it saw (which ids are new) sta
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,21 @@ _SERIAL = "watchkeeper.append"
 
 def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
+
+
+class TypeChanged(DataError):
+    """A column has another type than the table's, in every row."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Names an append, so that it happens once. A name may stand for a stream: each append of it then says the position
+    up to which it goes, and one that goes no further than what has landed does nothing. table: the id of the table that
+    it goes to, where one is known: another table, or none, in its place is then a log that is away."""
+
+    name: str
+    position: int = 1
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,42 +96,72 @@ class Table:
         return opened
 
     def append(
-        self, schema: pa.Schema, batch_id: str, new_rows: Callable[[DeltaTable], pa.Table | None], position: int = 1
+        self, schema: pa.Schema, batch: Batch, new_rows: Callable[[DeltaTable], pa.Table | None]
     ) -> tuple[int, bool]:
         """Append what `new_rows` makes of the table as it is; again if another append came first.
 
-        A batch id that has landed before, at this position of it or a later one, appends nothing. Returns the version
-        that holds the rows, and whether this call wrote. Raises: Unavailable; DataError where a column's type is not
-        the table's.
+        A batch that has landed before appends nothing. Returns the version that holds the rows, and whether
+        this call wrote. Raises: Unavailable; DataError where a column's type is not the table's.
         """
         from deltalake import CommitProperties, Transaction, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        table = self.create(schema)
+        table = self._to_append(schema, batch)
         for attempt in range(ATTEMPTS):
-            landed_at = table.transaction_version(f"batch:{batch_id}")
-            if landed_at is not None and landed_at >= position:
+            landed = table.transaction_version(f"batch:{batch.name}")
+            if landed is not None and landed >= batch.position:
                 return table.version(), False
             _same_types(table, schema)
             rows = new_rows(table)
             if rows is None or rows.num_rows == 0:
                 return table.version(), False
-            landed = [Transaction(_SERIAL, table.version() + 1), Transaction(f"batch:{batch_id}", position)]
+            marks = [Transaction(_SERIAL, table.version() + 1), Transaction(f"batch:{batch.name}", batch.position)]
             try:
                 write_deltalake(
                     table,
                     rows,
                     mode="append",
                     schema_mode="merge",
-                    commit_properties=CommitProperties(app_transactions=landed),
+                    commit_properties=CommitProperties(app_transactions=marks),
                 )
+                self._is_kept(table.version())
                 return table.version(), True
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**attempt, 0.25))
-                table = self.create(schema)
+                table = self._to_append(schema, batch)
             except (DeltaError, OSError) as error:
                 raise unavailable(self.uri, error) from None
         raise Unavailable(f"{self.uri}: {ATTEMPTS} other writers came first; try again.")
+
+    def _to_append(self, schema: pa.Schema, batch: Batch) -> DeltaTable:
+        if batch.table is None:
+            return self.create(schema)
+        table = self.open()
+        if table is None or str(table.metadata().id) != batch.table:
+            what = "is gone" if table is None else "is another one now"
+            raise Unavailable(
+                f"{self.uri}: the table that was here {what}; give back the prediction log that was there."
+            )
+        return table
+
+    def _is_kept(self, version: int) -> None:
+        """A folder that vanished while it was written to has been made anew, with nothing but the last commit: that is
+        no table. It is removed, so that what was taken away can be given back. Raises: Unavailable."""
+        if not is_local(self.uri):
+            return
+        folder = Path(self.uri.removeprefix("file://"))
+        log = folder / "_delta_log"
+        whole = (log / f"{0:020d}.json").exists() or (log / "_last_checkpoint").exists()
+        if whole and (log / f"{version:020d}.json").exists():
+            return
+        if not whole and len(list(log.glob("*.json"))) <= 1:
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in list(folder.parents)[:2]:  # of the model, of the log; not where something else is in them
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+        raise Unavailable(
+            f"{self.uri}: the table vanished while it was written to; nothing was appended. Give it back."
+        )
 
 
 def _same_types(table: DeltaTable, schema: pa.Schema) -> None:
@@ -125,9 +172,20 @@ def _same_types(table: DeltaTable, schema: pa.Schema) -> None:
     for field in schema:
         at = stored.get_field_index(field.name)
         if at >= 0 and stored.field(at).type != field.type:
-            raise DataError(
+            raise TypeChanged(
                 f"{table.table_uri}: column {field.name!r} changed its type from {stored.field(at).type} to "
                 f"{field.type}; give the feature another name, or the type that it had."
+            )
+
+
+def reach(uri: str) -> None:
+    """A local log's folder is there or can be made. Raises: Unavailable where its parent is missing."""
+    if is_local(uri):
+        folder = Path(uri.removeprefix("file://"))
+        if not folder.is_dir() and not folder.absolute().parent.is_dir():
+            raise Unavailable(
+                f"The prediction log has no place: {folder.absolute().parent} does not exist; "
+                f"create it, mount it, or point LOG_URI elsewhere."
             )
 
 

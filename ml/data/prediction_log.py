@@ -1,8 +1,9 @@
 """The prediction log: what every model answered, and what turned out to be true, as Delta tables.
 
-One folder per model with two tables, `predictions` and `labels`. Rows are only ever appended. An append has landed when
-the function returns; it happens once per batch id, and once per prediction id. Labels may come before their prediction,
-late, and again: what was known at a time is what `read` joins, the latest label winning.
+One folder per model with two tables, `predictions` and `labels`, and a third one where a version answers in the
+shadow. Rows are only ever appended. An append has landed when the function returns; it happens once per batch id, and
+once per prediction id. Labels may come before their prediction, late, and again: what was known at a time is what
+`read` joins, the latest label winning.
 """
 
 from __future__ import annotations
@@ -10,29 +11,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ml.data.delta import Table, files_between, is_local, unavailable, view
+from ml.data.delta import Batch, Table, reach, unavailable, view
 from ml.data.known_ids import KnownIds
 from ml.data.log_frame import arrow_schema, conform, served
+from ml.data.scan import Scan, connect, quoted
 from ml.data.tables import TIME, normalize
-from ml.errors import InvalidInput, Unavailable
+from ml.errors import InvalidInput
 from ml.results import Window, utc
 from ml.spec import ModelSpec, Task
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
     from deltalake import DeltaTable
 
-LATEST = """
-    SELECT prediction_id, arg_max(label, (label_timestamp, sequence)) AS label, max(label_timestamp) AS label_timestamp
-    FROM labels {where} GROUP BY prediction_id
-"""
+TABLES = ("predictions", "labels", "shadow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +86,15 @@ class PredictionLog:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append_predictions(
-        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str, position: int = 1, answered: bool = False
+        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str | Batch, answered: bool = False
     ) -> Appended:
         """Append rows (a log frame, or anything `normalize` takes); ids that the log has are left out and counted.
 
-        A batch id may stand for a stream: each append of it then says the position up to which it goes, and one that
-        goes no further than what has landed does nothing. `answered` keeps the model server's own columns.
-
-        Labels that the rows carry are appended too, as known at their `label_timestamp`, or where there is none at
-        the row's time plus the spec's label delay.
+        `answered` keeps the model server's own columns, route and latency. Labels that the rows carry are appended too,
+        as known at their `label_timestamp`, or where there is none at the row's time plus the spec's label delay.
         Raises: DataError; Unavailable (nothing of the rows that were not acknowledged is then half-written).
         """
-        import pyarrow as pa
-
-        rows = normalize(frame, spec, role="predictions", source=f"predictions of {spec.name!r}")
-        if answered:
-            rows = rows.assign(**{name: frame[name].to_numpy() for name in served(spec, frame.columns)})
-        frame, schema = rows, arrow_schema(spec, rows)
-        columns = [field.name for field in schema]
-        rows = frame.sort_values("timestamp", kind="stable")[columns]
-        given = len(rows)
-
-        def new_rows(table: DeltaTable) -> pa.Table | None:
-            known = self._ids.among(table, rows["prediction_id"])
-            new = rows[~rows["prediction_id"].isin(known)] if known else rows
-            return pa.Table.from_pandas(new, schema=schema, preserve_index=False)
-
-        self._reach()
-        written = _Counted(new_rows)
-        version, wrote = self._table(spec.name, "predictions").append(schema, batch_id, written, position)
-        appended = written.rows if wrote else 0
+        frame, appended, version = self._append_answers(spec, frame, "predictions", batch_id, answered)
         labelled = frame[frame["label"].notna()]
         labels = 0
         if len(labelled):
@@ -125,12 +102,40 @@ class PredictionLog:
             late = pd.DataFrame({"prediction_id": labelled["prediction_id"], "label": labelled["label"]})
             late["label_timestamp"] = known_at
             newest = known_at.max().to_pydatetime()
-            labels = self.append_labels(spec, late, batch_id=batch_id, as_of=newest, position=position).rows
+            labels = self.append_labels(spec, late, batch_id=batch_id, as_of=newest).rows
         pinned = DataVersion(version, self._version(spec.name, "labels"))
-        return Appended(appended, given - appended, pinned, labels=labels)
+        return Appended(appended, len(frame) - appended, pinned, labels=labels)
+
+    def append_shadow(self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str | Batch) -> Appended:
+        """Append what a version answered in the shadow, to the same ids as the served predictions, in a table of its
+        own that `read` never shows. The first shadow answer to an id stays. Raises: DataError; Unavailable."""
+        frame, appended, _ = self._append_answers(spec, frame, "shadow", batch_id, answered=True)
+        return Appended(appended, len(frame) - appended, self.version(spec.name))
+
+    def _append_answers(
+        self, spec: ModelSpec, given: pd.DataFrame, name: str, batch_id: str | Batch, answered: bool
+    ) -> tuple[pd.DataFrame, int, int]:
+        """The rows as a log frame, how many of them were written now, and the version of the table that has them."""
+        import pyarrow as pa
+
+        frame = normalize(given, spec, role="predictions", source=f"predictions of {spec.name!r}")
+        if answered:
+            frame = frame.assign(**{own: given[own].to_numpy() for own in served(spec, given.columns)})
+        schema = arrow_schema(spec, frame)
+        rows = frame.sort_values("timestamp", kind="stable")[schema.names]
+
+        def new_rows(table: DeltaTable) -> pa.Table | None:
+            known = self._ids.among(table, rows["prediction_id"])
+            new = rows[~rows["prediction_id"].isin(known)] if known else rows
+            return pa.Table.from_pandas(new, schema=schema, preserve_index=False)
+
+        reach(self.uri)
+        written = _Counted(new_rows)
+        version, wrote = self._table(spec.name, name).append(schema, _batch(batch_id), written)
+        return frame, written.rows if wrote else 0, version
 
     def append_labels(
-        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str, as_of: datetime, position: int = 1
+        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str | Batch, as_of: datetime
     ) -> Appended:
         """Append labels (`prediction_id`, `label`, and `label_timestamp` or they count as known at `as_of`).
 
@@ -154,9 +159,9 @@ class PredictionLog:
             new = rows[~self._said_before(table, rows)].assign(sequence=table.version() + 1)
             return pa.Table.from_pandas(new[schema.names], schema=schema, preserve_index=False)
 
-        self._reach()
+        reach(self.uri)
         written = _Counted(new_rows)
-        version, wrote = self._table(spec.name, "labels").append(schema, batch_id, written, position)
+        version, wrote = self._table(spec.name, "labels").append(schema, _batch(batch_id), written)
         appended = written.rows if wrote else 0
         known = self.known(spec, rows["prediction_id"])
         unknown = rows[~rows["prediction_id"].isin(known)]
@@ -181,7 +186,7 @@ class PredictionLog:
         """
         from deltalake.exceptions import DeltaError
 
-        for name in ("predictions", "labels"):
+        for name in TABLES:
             table = self._table(model, name).open()
             if table is not None:
                 try:
@@ -209,15 +214,20 @@ class PredictionLog:
         version held. No rows is an empty log frame. Raises: NotFound (the version is gone); Unavailable.
         """
         wanted = list(columns) if columns is not None else None
-        with self.scan(spec, window, as_of=as_of, version=version) as rows:
-            if rows is None:
-                return conform(pd.DataFrame(), spec, wanted, ())
-            listed = (
-                "*" if wanted is None else ", ".join(_quoted(c) for c in wanted if c in rows.columns) or "timestamp"
-            )
-            query = f"SELECT {listed} FROM log ORDER BY timestamp, prediction_id"  # noqa: S608 (quoted names)
-            found: pd.DataFrame = rows.connection.sql(query).to_arrow_table().to_pandas()
-            return conform(found, spec, wanted, rows.columns)
+        return _rows(self.scan(spec, window, as_of=as_of, version=version), spec, wanted)
+
+    def read_shadow(
+        self,
+        spec: ModelSpec,
+        window: Window | None,
+        *,
+        as_of: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """What shadow versions answered in a window, as `read` gives what was served. Raises: Unavailable."""
+        wanted = list(columns) if columns is not None else None
+        shadow, labels = self._table(spec.name, "shadow"), self._table(spec.name, "labels")
+        return _rows(Scan(self.uri, shadow, labels, window, as_of), spec, wanted)
 
     def scan(
         self,
@@ -228,7 +238,10 @@ class PredictionLog:
         version: DataVersion | str | None = None,
     ) -> Scan:
         """The same rows as a DuckDB view named `log`, for aggregates that need not leave the engine."""
-        return Scan(self, spec.name, window, as_of, version)
+        pinned = DataVersion.parse(version) if isinstance(version, str) else version
+        versions = (pinned.predictions, pinned.labels) if pinned else None
+        answers, labels = self._table(spec.name, "predictions"), self._table(spec.name, "labels")
+        return Scan(self.uri, answers, labels, window, as_of, versions)
 
     def span(self, spec: ModelSpec) -> Window | None:
         """From the first row to just after the last, or None where there is none."""
@@ -265,9 +278,15 @@ class PredictionLog:
             frame[column] = pd.to_datetime(frame[column], utc=True).astype(TIME)
         return frame
 
+    def table_id(self, model: str, name: str) -> str | None:
+        """The identity of one of a model's tables (`TABLES`), None where there is none. Raises: Unavailable."""
+        reach(self.uri)
+        table = self._table(model, name).open()
+        return None if table is None else str(table.metadata().id)
+
     def version(self, model: str) -> DataVersion:
         """What both tables hold now, to be read again later. `p0.l0` is a log with nothing in it."""
-        self._reach()
+        reach(self.uri)
         return DataVersion(self._version(model, "predictions"), self._version(model, "labels"))
 
     # -- within ----------------------------------------------------------------------------------------------------
@@ -279,19 +298,10 @@ class PredictionLog:
         table = self._table(model, name).open()
         return 0 if table is None else table.version()
 
-    def _reach(self) -> None:
-        if is_local(self.uri):
-            folder = Path(self.uri.removeprefix("file://"))
-            if not folder.is_dir() and not folder.absolute().parent.is_dir():
-                raise Unavailable(
-                    f"The prediction log has no place: {folder.absolute().parent} does not exist; "
-                    f"create it, mount it, or point LOG_URI elsewhere."
-                )
-
     def _said_before(self, table: DeltaTable, rows: pd.DataFrame) -> pd.Series:
         """Which labels say what the label in force at their time says already."""
         nothing = pd.Series(False, index=rows.index)
-        connection = _connect()
+        connection = connect()
         if rows.empty or not view(connection, "known", table):
             return nothing
         connection.register("given", rows.assign(position=range(len(rows))))
@@ -306,66 +316,18 @@ class PredictionLog:
         return nothing
 
 
-class Scan:
-    """Rows of the log inside DuckDB, as the view `log` (`answers`: without labels).
+def _rows(scan: Scan, spec: ModelSpec, wanted: list[str] | None) -> pd.DataFrame:
+    with scan as rows:
+        if rows is None:
+            return conform(pd.DataFrame(), spec, wanted, ())
+        listed = "*" if wanted is None else ", ".join(quoted(c) for c in wanted if c in rows.columns) or "timestamp"
+        query = f"SELECT {listed} FROM log ORDER BY timestamp, prediction_id"  # noqa: S608 (quoted names)
+        found: pd.DataFrame = rows.connection.sql(query).to_arrow_table().to_pandas()
+        return conform(found, spec, wanted, rows.columns)
 
-    Entering gives None where there are none to look at.
-    """
 
-    def __init__(
-        self,
-        log: PredictionLog,
-        model: str,
-        window: Window | None,
-        as_of: datetime | None,
-        version: DataVersion | str | None,
-    ) -> None:
-        self._log, self._model, self._window, self._as_of = log, model, window, as_of
-        self._version = DataVersion.parse(version) if isinstance(version, str) else version
-        self.connection: duckdb.DuckDBPyConnection = _connect()
-        self.columns: tuple[str, ...] = ()
-
-    def __enter__(self) -> Scan | None:
-        import duckdb
-
-        self._log._reach()
-        pinned = self._version
-        predictions = self._log._table(self._model, "predictions").open(pinned.predictions if pinned else None)
-        if predictions is None:
-            return None
-        moment = None if self._as_of is None else utc(self._as_of)
-        start = self._window.start if self._window else None
-        ends = [end for end in (self._window.end if self._window else None, moment) if end is not None]
-        files = files_between(predictions, "timestamp", start, min(ends, default=None))
-        labels = self._log._table(self._model, "labels").open(pinned.labels if pinned else None)
-        try:
-            if not view(self.connection, "predictions", predictions, files):
-                return None
-            joined = labels is not None and view(self.connection, "labels", labels)
-            self._define(joined, start, min(ends, default=None), moment, _field_type(predictions, "prediction"))
-            self.columns = tuple(self.connection.sql("SELECT * FROM log LIMIT 0").columns)
-        except (duckdb.IOException, OSError) as error:
-            raise unavailable(self._log.uri, error) from None
-        return self
-
-    def _define(
-        self, joined: bool, start: datetime | None, end: datetime | None, moment: datetime | None, label_type: str
-    ) -> None:
-        bounds = [f"timestamp >= {_stamp(start)}"] if start else []
-        bounds += [f"timestamp < {_stamp(end)}"] if end else []
-        where = "WHERE " + " AND ".join(bounds) if bounds else ""
-        self.connection.execute(f"CREATE VIEW answers AS FROM predictions {where}")
-        if joined:
-            known = f"WHERE label_timestamp <= {_stamp(moment)}" if moment else ""
-            latest = LATEST.format(where=known)
-            query = f"FROM answers LEFT JOIN ({latest}) USING (prediction_id)"
-        else:
-            unknown = f"CAST(NULL AS {label_type}) AS label, CAST(NULL AS TIMESTAMPTZ) AS label_timestamp"
-            query = f"FROM answers SELECT *, {unknown}"
-        self.connection.execute(f"CREATE VIEW log AS {query}")
-
-    def __exit__(self, *exc: object) -> None:
-        self.connection.close()
+def _batch(name: str | Batch) -> Batch:
+    return name if isinstance(name, Batch) else Batch(name)
 
 
 class _Counted:
@@ -378,23 +340,3 @@ class _Counted:
         rows = self._make(table)
         self.rows = 0 if rows is None else rows.num_rows
         return rows
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    # No TimeZone setting and no date_trunc on zoned times: both need an extension that may have to be downloaded.
-    return duckdb.connect(config={"autoinstall_known_extensions": False})
-
-
-def _stamp(moment: datetime | None) -> str:
-    return f"TIMESTAMPTZ '{moment.astimezone(UTC).isoformat(sep=' ')}'" if moment else "NULL"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _field_type(table: DeltaTable, column: str) -> str:
-    kinds = {field.name: str(field.type) for field in table.schema().fields}
-    return "DOUBLE" if "double" in kinds.get(column, "") else "VARCHAR"

@@ -14,66 +14,29 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml.data.delta import Batch, TypeChanged
 from ml.data.prediction_log import PredictionLog
 from ml.errors import InvalidInput, Unavailable
+from ml.serving.backlog import Drained
+from ml.serving.cursor import Cursor
 from ml.serving.drained import SHADOW, labels_frame, served_frame
-from ml.serving.journal import folders, is_orphan
+from ml.serving.journal import folders, is_orphan, replace
 from ml.serving.records import Damage, Labelled, Served, decode, scan, segments
 
 if TYPE_CHECKING:
     from ml.spec import ModelSpec
 
 Record = Served | Labelled
-DRAIN_LOCK, STATUS, CURSOR = "drain.lock", "drain.json", "cursor.json"
-REFUSED = "refused"
+DRAIN_LOCK, TABLES, REFUSED = "drain.lock", "tables.json", "refused"
 SLOWEST = 30.0  # seconds between two tries while the log is away
-
-
-@dataclass(slots=True)
-class Drained:
-    """What this drain did since it started. behind: bytes that wait. waiting_since: seconds since 1970, of the oldest
-    row that waits. failure: why the log took nothing, the last time."""
-
-    rows: int = 0
-    shadow: int = 0
-    labels: int = 0
-    duplicates: int = 0
-    refused: int = 0
-    commits: int = 0
-    damaged: int = 0
-    torn: int = 0
-    failures: int = 0
-    failure: str | None = None
-    behind: int = 0
-    waiting_since: float | None = None
-    at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far a folder is in the log (`done`), and the end of the stretch that is about to be, if any."""
-
-    done: int = 0
-    pending: int | None = None
-
-    @classmethod
-    def of(cls, folder: Path) -> Cursor:
-        try:
-            return cls(**json.loads((folder / CURSOR).read_text()))
-        except FileNotFoundError:
-            return cls()
-
-    def save(self, folder: Path) -> None:
-        _replace(folder / CURSOR, json.dumps(asdict(self)))
 
 
 @dataclass(slots=True)
@@ -101,6 +64,7 @@ class Drain:
     ) -> None:
         self.root, self.log, self.specs, self.every, self.max_rows = root, log, specs, every, max_rows
         self.did = Drained()
+        self._tables: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Drain until told to stop, then once more; waits while another process drains this root."""
@@ -120,13 +84,15 @@ class Drain:
             except (Unavailable, OSError) as error:
                 self.did.failures += 1
                 self.did.failure, pause = str(error), min(pause * 2, SLOWEST)
-            self._say()
+            self.did.tell(self.root)
             if last:
                 return
             stop.wait(pause)
 
     def once(self) -> int:
         """Take what is there, and delete what is in the log. Returns the rows. Raises: Unavailable; OSError."""
+        if not self._tables and (self.root / TABLES).exists():
+            self._tables = json.loads((self.root / TABLES).read_text())
         before = self.did.rows
         for folder in folders(self.root):
             gone = is_orphan(folder)  # before reading: nothing comes after what is read then
@@ -180,24 +146,42 @@ class Drain:
                 continue
             try:
                 self._append(stream, stretch.end, spec, records)
+            except TypeChanged as error:  # of every row
+                self._refuse(stream, stretch.end, model, records, str(error))
             except InvalidInput as error:
                 self._one_by_one(stream, stretch.end, spec, records, error)
 
     def _append(self, stream: str, end: int, spec: ModelSpec, records: list[Record]) -> None:
-        served = [record for record in records if isinstance(record, Served) and record.route != SHADOW]
+        answers = [record for record in records if isinstance(record, Served)]
         labels = [record for record in records if isinstance(record, Labelled)]
-        if served:
+        if served := [record for record in answers if record.route != SHADOW]:
             frame = served_frame(served, spec)
-            done = self.log.append_predictions(spec, frame, batch_id=stream, position=end, answered=True)
+            batch = self._batch(stream, end, spec.name, "predictions")
+            done = self.log.append_predictions(spec, frame, batch_id=batch, answered=True)
             self.did.rows += done.rows
             self.did.duplicates += done.duplicates + sum(len(record.ids) for record in served) - len(frame)
-            self.did.commits += 1
+        if shadow := [record for record in answers if record.route == SHADOW]:
+            batch = self._batch(stream, end, spec.name, "shadow")
+            self.did.shadow += self.log.append_shadow(spec, served_frame(shadow, spec), batch_id=batch).rows
         if labels:
             known = labels_frame(labels)
             moment = known["label_timestamp"].max().to_pydatetime()
-            did = self.log.append_labels(spec, known, batch_id=stream, as_of=moment, position=end)
-            self.did.labels += did.rows
-            self.did.commits += 1
+            batch = self._batch(stream, end, spec.name, "labels")
+            self.did.labels += self.log.append_labels(spec, known, batch_id=batch, as_of=moment).rows
+        self.did.commits += bool(served) + bool(shadow) + bool(labels)
+
+    def _batch(self, stream: str, end: int, model: str, table: str) -> Batch:
+        """The append up to this position, into the table that was there before: where that is gone, the log is away,
+        and no new one is begun in its place."""
+        key = f"{self.log.uri} {model} {table}"
+        known = self._tables.get(key)
+        if known is None:
+            known = self.log.table_id(model, table)
+            if known is not None:
+                self._tables[key] = known
+                with suppress(OSError):  # the disk is full: known to this process, then
+                    replace(self.root / TABLES, json.dumps(self._tables))
+        return Batch(stream, end, known)
 
     def _one_by_one(self, stream: str, end: int, spec: ModelSpec, records: list[Record], error: InvalidInput) -> None:
         """One record that the log refuses does not keep the others out: each by itself, as a stream of its own."""
@@ -215,17 +199,8 @@ class Drain:
         folder = self.root / REFUSED
         folder.mkdir(exist_ok=True)
         lines = [json.dumps({"why": why, **asdict(record)}, default=_plain) for record in records]
-        _replace(folder / f"{model}-{stream}-{end}.jsonl", "\n".join(lines) + "\n")
+        replace(folder / f"{model}-{stream}-{end}.jsonl", "\n".join(lines) + "\n")
         self.did.refused += sum(len(record.ids) for record in records)
-
-    def _say(self) -> None:
-        """Leave word for those who ask how far it is: the server's metrics, `doctor`."""
-        self.did.at = time.time()
-        self.did.behind = behind(self.root)
-        try:
-            _replace(self.root / STATUS, json.dumps(asdict(self.did)))
-        except OSError:  # the disk is full: the numbers wait, the draining goes on
-            return
 
 
 @contextmanager
@@ -242,25 +217,6 @@ def drain_lock(root: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(held)
-
-
-def behind(root: Path) -> int:
-    """Bytes of the journal that are not in the log yet."""
-    total = 0
-    for folder in folders(root):
-        files = segments(folder)
-        try:
-            if files:
-                total += max(files[-1][0] + files[-1][1].stat().st_size - Cursor.of(folder).done, 0)
-        except FileNotFoundError:  # drained meanwhile
-            continue
-    return total
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}")
-    scratch.write_text(text)
-    scratch.replace(path)
 
 
 def _plain(value: object) -> object:

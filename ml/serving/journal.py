@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.errors import Unavailable
+from ml.serving.cursor import Cursor
 from ml.serving.records import Encoder, segment_name, segments
 from ml.serving.rows import Answers, Rows
 
@@ -75,6 +76,7 @@ class Journal:
             hidden.mkdir(parents=True)
             self._held = os.open(hidden / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._held, fcntl.LOCK_EX)
+            Cursor().save(hidden)
             hidden.rename(self.folder)  # seen by others only once it is locked
         except OSError as error:
             raise Unavailable(
@@ -217,6 +219,13 @@ def is_orphan(folder: Path) -> bool:
         return False
     finally:
         os.close(held)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file as a whole, or not at all. Raises: OSError."""
+    scratch = path.with_name(f".{path.name}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
 
 
 def _full(what: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ml.data.prediction_log import PredictionLog
-from ml.serving.drain import Drain, behind
+from ml.serving.backlog import behind
+from ml.serving.drain import Drain
 from ml.serving.journal import Journal, folders
 from ml.serving.rows import Answers, Rows
 from ml.spec import parse_spec
