@@ -244,6 +244,20 @@ def reject(
     _show(json, decide(_services(home), proposal, person=person, reason=reason, approve=False), render_decision)
 
 
+@app.command()
+def cancel(
+    proposal: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Reason,
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Take back what was approved, or end it while it trains."""
+    from agent.commands.cancel import command, render
+
+    _show(json, command(_services(home), proposal, person=person, reason=reason), render)
+
+
 @policies.command("explain")
 def policy_explain(proposal: str, home: Home = None, json: Json = False) -> None:
     """Who may decide on a proposal, and why."""

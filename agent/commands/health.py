@@ -12,19 +12,73 @@ from agent.pipeline.services import Services
 from agent.settings import Settings, load_settings
 from agent.store import audit, migrate
 from agent.store.session import Store
+from agent.store.tables import AuditHead
 
 
-def verify_audit(services: Services) -> dict[str, Any]:
+def verify_audit(services: Services, against: Path | None = None) -> dict[str, Any]:
+    """Walk the chain; `against`: an export made before, which the chain must still contain.
+
+    Raises: InvalidInput when the export cannot be read, or was itself changed.
+    """
+    kept = _exported(against) if against else {}
     with services.store.read() as session:
-        events, fault = audit.verify(session)
-    return {"whole": fault is None, "events": events, "fault": fault and {"seq": fault.seq, "what": fault.what}}
+        found = audit.verify(session, kept)
+    faults = [{"seq": fault.seq, "what": fault.what} for fault in found.faults]
+    return {
+        "whole": found.whole,
+        "events": found.events,
+        "end": {"seq": found.seq, "hash": found.hash},
+        "compared_with_export": len(kept) if against else None,
+        "fault": faults[0] if faults else None,
+        "faults": faults,
+    }
+
+
+def _exported(path: Path) -> dict[int, str]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            kept, fault = audit.kept_hashes(lines)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: cannot be read ({error}); `watchkeeper audit export FILE` makes one.") from None
+    if fault is not None:
+        raise InvalidInput(f"{path}: {fault.what}; use a copy of the export that nobody has touched.")
+    return kept
 
 
 def render_audit(item: dict[str, Any]) -> None:
     if item["whole"]:
         console.print(f"[green]Whole[/]: {item['events']} events, each bound to all before it.")
-    else:
-        console.print(f"[red]Broken[/]: {item['fault']['what']}. The {item['events']} events before it are whole.")
+        if item["compared_with_export"] is not None:
+            console.print(f"The {item['compared_with_export']} events of the export are all there, unchanged.")
+        console.print(f"Its end: event {item['end']['seq']}, {item['end']['hash']}", style="dim")
+        return
+    console.print(f"[red]Broken[/] in {len(item['faults'])} place(s), {item['events']} events are there:")
+    for fault in item["faults"]:
+        console.print(f"  {fault['what']}", markup=False)
+
+
+def export_audit(services: Services, path: Path) -> dict[str, Any]:
+    """Write every event as a line of JSON, to be kept where whoever can write the database cannot.
+
+    Raises: InvalidInput when there is such a file already, or it cannot be written.
+    """
+    events, end = 0, audit.GENESIS
+    try:
+        with services.store.read() as session, path.open("x", encoding="utf-8") as file:
+            for line in audit.export(session):
+                file.write(line + "\n")
+                events += 1
+            found = session.get(AuditHead, 1)
+            end = found.hash if found else end
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror}); give the name of a new file.") from None
+    return {"file": path.resolve(), "events": events, "end": end}
+
+
+def render_exported(item: dict[str, Any]) -> None:
+    console.print(f"{item['events']} events in {item['file']}. Keep it away from this database; later,")
+    console.print(f"  watchkeeper audit verify --against {item['file']}")
+    console.print("shows that nothing of it was changed or taken away.")
 
 
 def upgrade_database(home: Path | None) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class Bench:
         from agent.store.tables import AuditEvent
 
         with self.services.store.read() as session:
-            assert audit.verify(session)[1] is None
+            assert audit.verify(session).whole
             return list(
                 session.scalars(select(AuditEvent.event).where(AuditEvent.subject == subject).order_by(AuditEvent.seq))
             )

@@ -2,7 +2,7 @@
 
 from agent.store.tables.base import Base, UtcDateTime, new_id
 from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, UnfitWindow, Verification
-from agent.store.tables.operating import AuditEvent, AuditHead, Control, Outbox, Report, Slot
+from agent.store.tables.operating import AuditEvent, AuditHead, Control, Outbox, Report, Slot, UnfreezeRequest
 from agent.store.tables.watching import (
     Alert,
     Deployment,
@@ -35,6 +35,7 @@ __all__ = [
     "Slot",
     "StoredProfile",
     "UnfitWindow",
+    "UnfreezeRequest",
     "UtcDateTime",
     "Verification",
     "new_id",

@@ -39,6 +39,7 @@ class Proposal(Base):
     approve_by: Mapped[datetime]
     approved_at: Mapped[datetime | None]
     execute_by: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012

@@ -8,11 +8,14 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from agent.store.tables.base import NUMBER, Base, new_id
+from agent.store.tables.base import NUMBER, Base, CanonicalJson, new_id
 
 
 class AuditEvent(Base):
-    """Append-only and hash-chained; written in the transaction of the change it records."""
+    """Append-only and hash-chained; written in the transaction of the change it records.
+
+    Triggers of the database refuse to change or delete a row; whoever may drop them is found out by the chain.
+    """
 
     __tablename__ = "audit"
     seq: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=False)
@@ -20,7 +23,7 @@ class AuditEvent(Base):
     actor: Mapped[str]
     event: Mapped[str]
     subject: Mapped[str] = mapped_column(index=True)
-    data: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, Any]] = mapped_column(CanonicalJson())
     previous: Mapped[str]
     hash: Mapped[str] = mapped_column(unique=True)
 
@@ -85,3 +88,12 @@ class Control(Base):
     frozen_reason: Mapped[str] = mapped_column(default="")
     frozen_at: Mapped[datetime | None]
     replayed_now: Mapped[datetime | None]
+
+
+class UnfreezeRequest(Base):
+    """Somebody's word that the kill switch may be lifted; it is, once enough different people have given theirs."""
+
+    __tablename__ = "unfreeze_request"
+    person: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    at: Mapped[datetime]

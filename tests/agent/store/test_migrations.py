@@ -1,13 +1,22 @@
 """The migrations make the tables that the code declares, on both databases, and a database behind is refused."""
 
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import bindparam, text
 
 from agent.domain.errors import InvalidInput, Unavailable
+from agent.store import audit
 from agent.store.migrate import require_current, revisions, upgrade
 from agent.store.session import Store
-from agent.store.tables import Base
+from agent.store.tables import Base, Proposal, UtcDateTime
+from tools.actions import canonical_json
 
 
 def test_the_migrated_tables_are_the_declared_ones(database_url):
@@ -39,3 +48,50 @@ def test_an_unreachable_database_is_named_without_its_password():
 def test_an_address_of_another_kind_is_refused(url):
     with pytest.raises(InvalidInput):
         Store(url)
+
+
+def test_an_older_database_keeps_its_audit_whole_and_learns_when_actions_started(database_url):
+    """Written by the program of revision 0001: the hash was over the same canonical JSON."""
+    store = Store(database_url)
+    upgrade(store, "0001")
+    at, previous = datetime(2026, 3, 1, 12, tzinfo=UTC), "0" * 64
+    with store.write() as session:
+        for seq, event in enumerate(("proposal pending", "proposal approved", "proposal executing"), 1):
+            data = {"reason": "ü", "trial": {"gain": 1.5e-9, "n": 3, "none": None}, "a": [1, 2.5]}
+            moment = at + timedelta(hours=seq)
+            content = {"seq": seq, "at": moment.isoformat(), "actor": "ann", "event": event, "subject": "p-1"}
+            content |= {"data": data, "previous": previous}
+            made = hashlib.sha256(canonical_json(content)).hexdigest()
+            values = {**content, "at": moment, "data": json.dumps(data), "hash": made}
+            session.execute(
+                text(
+                    "INSERT INTO audit (seq, at, actor, event, subject, data, previous, hash) "
+                    "VALUES (:seq, :at, :actor, :event, :subject, :data, :previous, :hash)"
+                ).bindparams(bindparam("at", type_=UtcDateTime())),
+                values,
+            )
+            previous = made
+        session.execute(text("UPDATE audit_head SET seq = 3, hash = :hash"), {"hash": previous})
+        session.execute(
+            text("INSERT INTO model (name, spec, registered_at) VALUES ('churn', 'x', :at)").bindparams(
+                bindparam("at", type_=UtcDateTime())
+            ),
+            {"at": at},
+        )
+        session.execute(
+            text(
+                "INSERT INTO proposal (id, model, kind, action, digest, risk, why, requested_by, state, reason, "
+                "created_at, approve_by, version) VALUES ('p-1', 'churn', 'retrain', '{}', 'd', 'high', '', 'w', "
+                "'executing', '', :at, :at, 1)"
+            ).bindparams(bindparam("at", type_=UtcDateTime())),
+            {"at": at},
+        )
+    upgrade(store)
+    with store.write() as session:
+        assert audit.verify(session).whole
+        assert session.get_one(Proposal, "p-1").started_at == at + timedelta(hours=3)
+        audit.append(session, at=at, actor="ann", event="goes on", subject="p-1", data={"huge": 1e22})
+    with store.read() as session:
+        found = audit.verify(session)
+    assert (found.events, found.faults) == (4, ())
+    store.close()
