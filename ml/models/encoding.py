@@ -8,6 +8,7 @@ import it inside functions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from ml.metrics import Floats, as_class
 _TRUE = {"1", "true", "t", "yes", "y"}
 _FALSE = {"0", "false", "f", "no", "n"}
 _DAY = 86_400.0
+_WITHOUT_ZONE = re.compile(r"[^T ]+[T ][\d:.,]+")
 _NULLABLE = {1.0: True, 0.0: False}
 
 
@@ -57,6 +59,10 @@ def as_level(column: pd.Series) -> npt.NDArray[np.object_]:
 
 def as_moment(column: pd.Series) -> Floats:
     """A column as seconds since 1970 (UTC); NaN where there is no readable time."""
+    if column.dtype.kind == "O":  # pandas reads a time without a zone in the zone of the row before: write out UTC
+        bare = [isinstance(value, str) and _WITHOUT_ZONE.fullmatch(value) is not None for value in column]
+        if any(bare):
+            column = column.astype(object).where(~np.array(bare), column.astype(str) + "Z")
     moments = pd.to_datetime(column, utc=True, errors="coerce", format=None if column.dtype.kind == "M" else "ISO8601")
     return np.asarray((moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
 
