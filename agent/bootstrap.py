@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 from agent.domain.policy import load_policy
 from agent.pipeline.services import Services
-from agent.settings import Settings
+from agent.settings import Settings, for_children
 from agent.store.migrate import require_current, upgrade
 from agent.store.session import Store
 from ml.data.prediction_log import PredictionLog
@@ -15,7 +16,12 @@ from notifications.journal import Journal
 
 
 def build(settings: Settings, *, migrate: bool = False) -> Services:
-    """The services of a workspace. Raises: Unavailable when the database is behind and `migrate` is off."""
+    """The services of a workspace. Raises: Unavailable when the database is behind and `migrate` is off.
+
+    The workspace is where modules are looked for last: its specs name trainers in it.
+    """
+    if str(settings.home) not in sys.path:
+        sys.path.append(str(settings.home))
     store = Store(settings.database_url)
     if migrate:
         upgrade(store)
@@ -29,4 +35,5 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         policy=lambda: load_policy(settings.policy_file),
         channel=Journal(settings.home / "notifications.jsonl"),
         wall=lambda: datetime.now(UTC),
+        child_environment=for_children(),
     )

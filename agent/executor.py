@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from agent.domain.errors import LeaseLost, Unavailable, WatchkeeperError
+from agent.domain.errors import LeaseLost, Refused, Superseded, Unavailable, WatchkeeperError
 from agent.domain.incident import IncidentEvent
 from agent.domain.proposal import ProposalEvent
 from agent.pipeline.approve import require_intact
-from agent.pipeline.execute import STEPS, Refused, Superseded, Work, finish
+from agent.pipeline.execute import STEPS, Work, finish
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, move_proposal, promise
@@ -31,6 +32,8 @@ from tools import actions
 from tools.actions import ActionKind
 
 LEASE = timedelta(seconds=30)
+BEAT = 2.0
+"""Seconds between two renewals of a lease: how soon a long step hears that it was cancelled, or has lost its lease."""
 log = logging.getLogger(__name__)
 
 
@@ -103,10 +106,12 @@ def run(services: Services, execution: Execution) -> None:
             proposal = session.get_one(Proposal, execution.proposal_id)
             spec = queries.spec_of(session, proposal.model)
         require_intact(proposal)
-        work = Work(services, proposal, actions.parse_action(proposal.action), spec, services.now())
-        with _heartbeat(services, execution):
+        action = actions.parse_action(proposal.action)
+        with _heartbeat(services, execution) as stopped:
+            work = Work(services, proposal, action, spec, services.now(), attempt=execution.token, stopped=stopped)
             for position, (name, step) in enumerate(STEPS[ActionKind(proposal.kind)]):
                 done = _intend(services, execution, name, position)
+                work.progress = partial(_note, services, execution, name)
                 work.results[name] = done if done is not None else dict(step(work))
                 if done is None:
                     _record(services, execution, name, work.results[name])
@@ -143,10 +148,13 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
     with services.store.write() as session:
         row = _owned(session, execution)
         row.lease_until = services.wall() + LEASE
+        switched = queries.may_have_switched(session, row)
+        if row.cancelled and not switched:
+            raise Refused(f"cancelled {row.cancelled}")
         step = session.scalar(
             select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name)
         )
-        stale = name == "recheck" and not _may_have_switched(session, row)
+        stale = name == "recheck" and not switched
         if step is not None and step.state == "done" and not stale:
             return dict(step.result or {})
         if step is None:
@@ -165,17 +173,27 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
         return None
 
 
-def _may_have_switched(session: Session, row: Execution) -> bool:
-    switch = select(ExecutionStep.id).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == "switch")
-    return session.scalar(switch) is not None
+def _note(services: Services, execution: Execution, name: str, phase: str) -> None:
+    """What a long step is at, for those who wait; it must not stop the step."""
+    try:
+        with services.store.write() as session:
+            _owned(session, execution)
+            step = _step(session, execution, name)
+            step.result = {"phase": phase, "since": services.wall().isoformat()}
+    except (LeaseLost, Unavailable) as error:
+        log.warning("execution %s: its progress could not be noted: %s", execution.id, error)
+
+
+def _step(session: Session, execution: Execution, name: str) -> ExecutionStep:
+    return session.scalars(
+        select(ExecutionStep).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == name)
+    ).one()
 
 
 def _record(services: Services, execution: Execution, name: str, result: dict[str, Any]) -> None:
     with services.store.write() as session:
         _owned(session, execution)
-        step = session.scalars(
-            select(ExecutionStep).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == name)
-        ).one()
+        step = _step(session, execution, name)
         step.state, step.result, step.done_at = "done", result, services.wall()
 
 
@@ -231,30 +249,29 @@ def _abandon(services: Services, execution: Execution, event: ProposalEvent, sta
 
 
 @contextmanager
-def _heartbeat(services: Services, execution: Execution) -> Iterator[None]:
-    """Renew the lease while a long step runs."""
+def _heartbeat(services: Services, execution: Execution) -> Iterator[Callable[[], WatchkeeperError | None]]:
+    """Renew the lease while a long step runs; gives what such a step asks whether it is to go on."""
     stop = threading.Event()
+    reasons: list[WatchkeeperError] = []
 
     def beat() -> None:
-        while not stop.wait(LEASE.total_seconds() / 3):
+        while not stop.wait(BEAT):
             try:
                 with services.store.write() as session:
-                    session.execute(
-                        update(Execution)
-                        .where(
-                            Execution.id == execution.id,
-                            Execution.token == execution.token,
-                            Execution.state == "running",
-                        )
-                        .values(lease_until=services.wall() + LEASE)
-                    )
+                    row = _owned(session, execution)
+                    row.lease_until = services.wall() + LEASE
+                    if row.cancelled:
+                        reasons.append(Refused(f"cancelled {row.cancelled}"))
+            except LeaseLost as error:
+                reasons.append(error)
+                return
             except Unavailable as error:
                 log.warning("execution %s: its lease could not be renewed: %s", execution.id, error)
 
     thread = threading.Thread(target=beat, name=f"lease-{execution.id}", daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda: reasons[0] if reasons else None
     finally:
         stop.set()
         thread.join()

@@ -11,6 +11,7 @@ from agent.domain.errors import InvalidInput
 
 FILE = "watchkeeper.yaml"
 PREFIX = "WATCHKEEPER_"
+SECRET = (PREFIX, "SLACK_", "OPENAI_", "MLFLOW_TRACKING_", "PG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,16 @@ def load_settings(
         bind=values.get("bind", "127.0.0.1:8000"),
         public_url=values.get("public_url", f"http://{values.get('bind', '127.0.0.1:8000')}"),
     )
+
+
+def for_children(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a user's trainer: without our settings and without keys to other people's doors.
+
+    >>> for_children({"PATH": "/bin", "WATCHKEEPER_DATABASE_URL": "…", "SLACK_BOT_TOKEN": "…"})
+    {'PATH': '/bin'}
+    """
+    values = os.environ if environ is None else environ
+    return {key: value for key, value in values.items() if not key.startswith(SECRET)}
 
 
 def _within(folder: Path, uri: str) -> str:

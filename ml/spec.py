@@ -137,6 +137,7 @@ class Training(_Part):
     window: Duration = Field(timedelta(days=60), description="the recent past that a retraining sees")
     min_labels: int = Field(300, ge=10, description="fewer labelled rows than this are not trained on")
     holdout: float = Field(0.25, gt=0, lt=1, description="the latest share of rows, kept for the acceptance gate")
+    time_limit: Duration = Field(timedelta(hours=2), description="a training that runs longer is ended")
     parameters: dict[str, Any] = Field(default_factory=dict, description="passed to the trainer")
 
 

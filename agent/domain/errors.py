@@ -2,9 +2,11 @@
 
 WatchkeeperError
 ├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
+├── Refused               a gate said no, or the step failed; nothing changed    (recorded)
 └── Conflict
     ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
     ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
+    ├── Superseded        the world is not the one that was approved             (recorded)
     └── LeaseLost         another worker has taken the execution over            (internal)
 """
 
@@ -19,7 +21,9 @@ __all__ = [
     "LeaseLost",
     "NotAllowed",
     "NotFound",
+    "Refused",
     "SpecError",
+    "Superseded",
     "Unavailable",
     "WatchkeeperError",
 ]
@@ -27,6 +31,14 @@ __all__ = [
 
 class NotAllowed(WatchkeeperError):
     """Policy says no to this person, now; the message says which rule and who may."""
+
+
+class Refused(WatchkeeperError):
+    """A gate said no (data unfit, challenger not better), or a step could not be done; the champion stays."""
+
+
+class Superseded(Conflict):
+    """The world is no longer the one that was approved; nothing was done."""
 
 
 class IllegalTransition(Conflict):

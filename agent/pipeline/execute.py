@@ -7,16 +7,19 @@ transaction that ends the execution.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain import policy as policies
-from agent.domain.errors import Conflict, WatchkeeperError
+from agent.domain.errors import Refused, Superseded
+from agent.pipeline.apart import LOG, Progress, Stopped, train_apart
 from agent.pipeline.approve import request_of
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -30,23 +33,19 @@ from tools import actions
 from tools.actions import Action, ActionKind
 
 
-class Superseded(Conflict):
-    """The world is no longer the one that was approved; nothing was done."""
-
-
-class Refused(WatchkeeperError):
-    """A gate said no (data unfit, challenger not better); the champion stays."""
-
-
 @dataclass
 class Work:
-    """One execution as its steps see it. `results` has what earlier steps returned, by name."""
+    """One execution as its steps see it. `results` has what earlier steps returned, by name; `attempt` grows when
+    another worker takes over. A long step asks `stopped` whether to go on, and tells `progress` what it is at."""
 
     services: Services
     proposal: Proposal
     action: Action
     spec: ModelSpec
     at: datetime
+    attempt: int = 1
+    stopped: Stopped = lambda: None
+    progress: Progress = lambda phase: None
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -87,20 +86,40 @@ def check_data(work: Work) -> Mapping[str, Any]:
 
 
 def train(work: Work) -> Mapping[str, Any]:
-    """Fit a challenger on the pinned rows and register it, once for each proposal."""
-    from agent.pipeline.code_version import code_version
+    """Fit a challenger on the pinned rows in a process of its own, and register it, once for each proposal."""
     from ml.models import training
 
-    candidate = training.train(
-        work.spec,
-        _training_rows(work),
-        registry=work.services.registry,
+    folder = work.services.home / "executions" / work.proposal.id / str(work.attempt)
+
+    def make(made: Path) -> None:
+        candidate = train_apart(
+            work.spec,
+            _training_rows(work),
+            folder,
+            limit=work.spec.training.time_limit,
+            stopped=work.stopped,
+            progress=work.progress,
+            environment=work.services.child_environment,
+        )
+        shutil.copytree(candidate, made, dirs_exist_ok=True)
+        shutil.rmtree(candidate)
+        work.progress("registering")
+
+    candidate = training.register(work.spec, work.services.registry, _lineage(work), make)
+    log = str(folder / LOG) if (folder / LOG).exists() else None
+    return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics), "log": log}
+
+
+def _lineage(work: Work) -> Any:
+    from agent.pipeline.code_version import code_version
+    from ml.models.training import Lineage
+
+    return Lineage(
+        run_tag=work.proposal.id,
         data_version=work.proposal.action["data_version"],
         code_version=code_version(work.services.home),
-        run_tag=work.proposal.id,
         parent_version=work.proposal.action["expected_version"] or None,
     )
-    return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics)}
 
 
 def evaluate(work: Work) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,10 @@ from notifications.message import Channel
 
 @dataclass(frozen=True)
 class Services:
-    """The workspace's parts. `wall` is the real clock (leases, time-outs); `now` may be a replayed one."""
+    """The workspace's parts. `wall` is the real clock (leases, time-outs); `now` may be a replayed one.
+
+    `child_environment` is what a trainer's process may see of ours; None is all of it.
+    """
 
     home: Path
     store: Store
@@ -29,6 +32,7 @@ class Services:
     policy: Callable[[], Policy]
     channel: Channel
     wall: Callable[[], datetime]
+    child_environment: Mapping[str, str] | None = None
 
     def now(self, session: Session | None = None) -> datetime:
         """The time that the watch lives in: the replayed clock where the workspace has one, else the real one.

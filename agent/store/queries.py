@@ -18,6 +18,8 @@ from agent.store.tables import (
     Control,
     Deployment,
     Diagnosis,
+    Execution,
+    ExecutionStep,
     Incident,
     MeasurementRow,
     Model,
@@ -144,3 +146,9 @@ def control(session: Session) -> Control:
 def last_ended(session: Session, model: str) -> datetime | None:
     """When the latest proposal of a model ended (for its cooldown)."""
     return session.scalar(select(func.max(Proposal.ended_at)).where(Proposal.model == model))
+
+
+def may_have_switched(session: Session, execution: Execution) -> bool:
+    """Whether an execution has come so far that a version may have been switched already."""
+    switch = select(ExecutionStep.id).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == "switch")
+    return session.scalar(switch) is not None

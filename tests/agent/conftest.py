@@ -96,6 +96,13 @@ class Bench:
             session.add(Deployment(model="churn", version=found[0], kind="first", at=self.clock() - timedelta(days=6)))
         return found
 
+    def retrained_by(self, trainer: str) -> None:
+        """From now on the spec names another trainer."""
+        text = SPEC.replace("sklearn:LogisticRegression", trainer)
+        self.spec = parse_spec(text)
+        with self.services.store.write() as session:
+            session.get_one(Model, self.spec.name).spec = text
+
     def serve(self, start: datetime, count: int, **options: Any) -> None:
         """Rows arrive, are answered by the champion, and their labels are known at once."""
         frame = rows(start, count, **options)

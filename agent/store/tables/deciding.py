@@ -78,6 +78,7 @@ class Execution(Base):
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
     error: Mapped[str] = mapped_column(default="")
+    cancelled: Mapped[str] = mapped_column(default="")
 
 
 class ExecutionStep(Base):
