@@ -7,20 +7,20 @@ length; rows whose label is missing are dropped by the caller (see `labelled`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml import intervals
 from ml.errors import InvalidInput
 from ml.results import Interval
 from ml.spec import METRICS, ModelSpec, Task
 
 Floats = npt.NDArray[np.float64]
-LARGEST_DRAW = 10_000
-"""Rows of one bootstrap draw; more only cost time."""
+MIN_ROWS = 10
+"""Fewer rows than this have no interval."""
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -95,20 +95,6 @@ def roc_auc(truth: Floats, score: Floats) -> float:
     return float((ranks[truth == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def _auc_of_rows(truth: Floats, score: Floats) -> Callable[[npt.NDArray[np.int_]], float]:
-    """`roc_auc` of any rows, the scores sorted once: what makes a bootstrap of 100,000 rows bearable."""
-    levels, codes = np.unique(score, return_inverse=True)
-
-    def compute(rows: npt.NDArray[np.int_]) -> float:
-        drawn = codes[rows]
-        positive = np.bincount(drawn, weights=truth[rows], minlength=len(levels))
-        negative = np.bincount(drawn, minlength=len(levels)) - positive
-        below = np.cumsum(negative) - negative / 2
-        return _ratio(float((positive * below).sum()), float(positive.sum() * negative.sum()))
-
-    return compute
-
-
 def _ratio(top: float, bottom: float) -> float:
     return float(top / bottom) if bottom > 0 else float("nan")
 
@@ -127,85 +113,96 @@ def metric(spec: ModelSpec, frame: pd.DataFrame, name: str | None = None) -> flo
     Raises: InvalidInput for a metric that the task does not have.
     """
     name = name or spec.metric
-    return _on_arrays(spec, frame, name)(np.arange(len(frame)))
-
-
-def metric_interval(
-    spec: ModelSpec,
-    frame: pd.DataFrame,
-    name: str | None = None,
-    *,
-    draws: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, Interval | None]:
-    """The metric and its bootstrap interval (percentile, rows resampled; blocks of one entity where the spec has one).
-
-    Beyond 10,000 rows, 10,000 are drawn and the spread is scaled by sqrt(drawn / rows): the metrics here converge at
-    that rate (m-out-of-n bootstrap, Bickel, Götze and van Zwet 1997, Statistica Sinica 7).
-    The interval is None with fewer than 10 rows or where the metric is undefined.
-    """
-    name = name or spec.metric
-    compute = _on_arrays(spec, frame, name)
-    n = len(frame)
-    value = compute(np.arange(n))
-    if n < 10 or not np.isfinite(value):
-        return value, None
-    rng = np.random.default_rng(seed)
-    drawn = n
-    if spec.entity and spec.entity in frame:
-        codes = pd.factorize(frame[spec.entity])[0]
-        groups = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-        values = [
-            compute(np.concatenate([groups[g] for g in rng.integers(0, len(groups), len(groups))]))
-            for _ in range(draws)
-        ]
-    else:
-        drawn = min(n, LARGEST_DRAW)
-        values = [compute(rng.integers(0, n, drawn)) for _ in range(draws)]
-    tail = (1 - level) / 2
-    finite = np.array(values)[np.isfinite(values)]
-    if len(finite) < draws / 2:
-        return value, None
-    low, high = np.quantile(finite, [tail, 1 - tail])
-    if drawn < n:
-        shrink = np.sqrt(drawn / n)
-        low, high = value + (low - finite.mean()) * shrink, value + (high - finite.mean()) * shrink
-    return value, Interval(float(low), float(high), level)
-
-
-def _on_arrays(spec: ModelSpec, frame: pd.DataFrame, name: str) -> Callable[[npt.NDArray[np.int_]], float]:
-    """The metric as a function of row numbers, with columns decoded once."""
     if spec.task is Task.REGRESSION:
         error = frame["label"].to_numpy(np.float64) - frame["prediction"].to_numpy(np.float64)
-        if name == "mae":
-            return lambda rows: float(np.abs(error[rows]).mean()) if len(rows) else float("nan")
-        if name == "rmse":
-            return lambda rows: float(np.sqrt((error[rows] ** 2).mean())) if len(rows) else float("nan")
-        raise InvalidInput(f"metric {name!r} does not exist for regression; use mae or rmse.")
+        if name not in ("mae", "rmse"):
+            raise InvalidInput(f"metric {name!r} does not exist for regression; use mae or rmse.")
+        return _mean(np.abs(error)) if name == "mae" else float(np.sqrt(_mean(error**2)))
     label, prediction = as_class(frame["label"]), as_class(frame["prediction"])
     if name == "accuracy":
-        return lambda rows: float((label[rows] == prediction[rows]).mean()) if len(rows) else float("nan")
+        return _mean((label == prediction).astype(np.float64))
     if name == "macro_f1":
-        return lambda rows: _macro_f1(label[rows], prediction[rows])
+        return _macro_f1(label, prediction)
     if spec.task is not Task.BINARY:
         raise InvalidInput(f"metric {name!r} does not exist for {spec.task}; use macro_f1 or accuracy.")
     truth, guess = positives(spec, frame["label"]), positives(spec, frame["prediction"])
+    hits = float((truth * guess).sum())
     if name == "recall":
-        return lambda rows: _ratio((truth[rows] * guess[rows]).sum(), truth[rows].sum())
+        return _ratio(hits, truth.sum())
     if name == "precision":
-        return lambda rows: _ratio((truth[rows] * guess[rows]).sum(), guess[rows].sum())
+        return _ratio(hits, guess.sum())
     if name == "f1":
-        return lambda rows: _ratio(2 * (truth[rows] * guess[rows]).sum(), truth[rows].sum() + guess[rows].sum())
-    score = probability(spec, frame)
+        return _ratio(2 * hits, truth.sum() + guess.sum())
+    scored = probability(spec, frame)
+    score = guess if scored is None else scored
     if name == "roc_auc":
-        ranking = guess if score is None else score
-        return _auc_of_rows(truth, ranking)
-    if name in ("brier", "log_loss"):
-        p = guess if score is None else score
-        if name == "brier":
-            return lambda rows: float(((truth[rows] - p[rows]) ** 2).mean()) if len(rows) else float("nan")
-        p = np.clip(p, 1e-6, 1 - 1e-6)
-        loss = -(truth * np.log(p) + (1 - truth) * np.log(1 - p))
-        return lambda rows: float(loss[rows].mean()) if len(rows) else float("nan")
+        return roc_auc(truth, score)
+    if name == "brier":
+        return _mean((truth - score) ** 2)
+    if name == "log_loss":
+        return _mean(_log_loss(truth, score))
     raise InvalidInput(f"metric {name!r} does not exist for {spec.task}; use {', '.join(METRICS[spec.task])}.")
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def metric_interval(
+    spec: ModelSpec, frame: pd.DataFrame, name: str | None = None, *, level: float = 0.95
+) -> tuple[float, Interval | None]:
+    """The metric and its confidence interval; where the spec names an entity, its rows count as belonging together.
+
+    The interval is None with fewer than 10 rows, where the metric is undefined, and for a share of nothing.
+    """
+    name = name or spec.metric
+    value = metric(spec, frame, name)
+    if len(frame) < MIN_ROWS or not np.isfinite(value):
+        return value, None
+    codes = pd.factorize(frame[spec.entity])[0] if spec.entity and spec.entity in frame else None
+
+    def worth(influence: Floats, rows: npt.NDArray[np.bool_] | None = None) -> float:
+        mine = codes if codes is None or rows is None else codes[rows]
+        return 1.0 if mine is None else intervals.clustering(influence, mine)
+
+    if spec.task is Task.REGRESSION:
+        error = frame["label"].to_numpy(np.float64) - frame["prediction"].to_numpy(np.float64)
+        losses = np.abs(error) if name == "mae" else error**2
+        found = intervals.mean(losses, worth(losses), level)
+        if name == "rmse":
+            found = Interval(float(np.sqrt(found.low)), float(np.sqrt(found.high)), level)
+        return value, found
+    if name in ("accuracy", "macro_f1"):
+        label, prediction = as_class(frame["label"]), as_class(frame["prediction"])
+        hit = (label == prediction).astype(np.float64)
+        if name == "accuracy":
+            return value, intervals.share(float(hit.sum()), len(hit), worth(hit), level)
+        both = np.unique(np.concatenate([label, prediction]), return_inverse=True)
+        given, said = np.split(both[1].reshape(-1), 2)
+        return value, intervals.average_f_score(given, said, len(both[0]), worth(hit), level)
+    truth, guess = positives(spec, frame["label"]), positives(spec, frame["prediction"])
+    if name in ("recall", "precision", "f1"):
+        among = {"recall": truth == 1, "precision": guess == 1, "f1": (truth == 1) | (guess == 1)}[name]
+        hit = (truth * guess)[among]
+        of = intervals.f_score if name == "f1" else intervals.share
+        return value, of(float(hit.sum()), len(hit), worth(hit, among), level)
+    scored = probability(spec, frame)
+    score = guess if scored is None else scored
+    if name == "roc_auc":
+        return value, intervals.area(truth, score, value, worth(intervals.placement_of_rows(truth, score)), level)
+    losses = (truth - score) ** 2 if name == "brier" else _log_loss(truth, score)
+    return value, intervals.mean(losses, worth(losses), level, spread=_spread(name, score))
+
+
+def _spread(name: str, score: Floats) -> float:
+    """Standard deviation of the loss if the scores are right: it knows of positives that few rows do not show."""
+    p = np.clip(score, 1e-6, 1 - 1e-6)
+    if name == "brier":
+        return float(np.sqrt((p * (1 - p) * (1 - 2 * p) ** 2).mean() + (p * (1 - p)).var()))
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    return float(np.sqrt((p * (1 - p) * np.log(p / (1 - p)) ** 2).mean() + entropy.var()))
+
+
+def _log_loss(truth: Floats, score: Floats) -> Floats:
+    p = np.clip(score, 1e-6, 1 - 1e-6)
+    return np.asarray(-(truth * np.log(p) + (1 - truth) * np.log(1 - p)), np.float64)

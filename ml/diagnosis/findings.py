@@ -214,8 +214,8 @@ def judge(case: Case) -> None:
                 source="harm.assess",
             ),
         )
-    before, _ = metric_interval(spec, base.tail(5000), draws=60, seed=case.seed)
-    now, spread = metric_interval(spec, usable.iloc[h.start :], draws=60, seed=case.seed)
+    before, _ = metric_interval(spec, base.tail(5000))
+    now, spread = metric_interval(spec, usable.iloc[h.start :])
     if np.isfinite(now):
         case.cite(
             "metric",

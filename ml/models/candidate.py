@@ -133,7 +133,7 @@ def measure(spec: ModelSpec, scored: pd.DataFrame, *, seed: int = 0) -> tuple[di
     values: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     for name in METRICS[spec.task]:
-        value, interval = metric_interval(spec, rows, name, seed=seed)
+        value, interval = metric_interval(spec, rows, name)
         if np.isfinite(value):
             values[name] = value
             if interval is not None:

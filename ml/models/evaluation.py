@@ -118,7 +118,7 @@ def compare(
     gain, interval = paired_gain(difference, blocks, seed=seed)
     segments = _segments(spec, rows, difference, blocks, seed)
     sides = [
-        Scored(model.version, *metric_interval(spec, labelled(scored), seed=seed), float(loss.mean()), ms)
+        Scored(model.version, *metric_interval(spec, labelled(scored)), float(loss.mean()), ms)
         for model, scored, loss, ms in ((champion, old, losses[0], old_ms), (challenger, new, losses[1], new_ms))
     ]
     verdict, reason = _judge(spec, gain, interval, margin, segments, _calibration(spec, old, new, blocks, seed), sides)

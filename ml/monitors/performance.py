@@ -74,12 +74,12 @@ def performance(
             frame = frame.assign(**{column: pd.Series(pd.NaT if column == "timestamp" else None, index=frame.index)})
     frame = frame.sort_values("timestamp", kind="stable").reset_index(drop=True)
     if spec.task is Task.REGRESSION:
-        frame = frame.assign(label=_finite(frame["label"]), prediction=_finite(frame["prediction"]))
+        frame = frame.assign(label=finite(frame["label"]), prediction=finite(frame["prediction"]))
     ripe = maturity(spec, reference, frame, utc(as_of))
     rows = frame[ripe.usable]
     healthy = None if reference is None else labelled(reference)
     if healthy is not None and spec.task is Task.REGRESSION:
-        healthy = labelled(healthy.assign(label=_finite(healthy["label"]), prediction=_finite(healthy["prediction"])))
+        healthy = labelled(healthy.assign(label=finite(healthy["label"]), prediction=finite(healthy["prediction"])))
     if healthy is not None and spec.task is Task.BINARY and len(rows):
         if (probability(spec, healthy) is None) != (probability(spec, rows) is None):
             healthy, rows = healthy.assign(score=np.nan), rows.assign(score=np.nan)
@@ -89,7 +89,8 @@ def performance(
     return [*out, _loss(spec, window, rows, healthy)]
 
 
-def _finite(column: pd.Series) -> pd.Series:
+def finite(column: pd.Series) -> pd.Series:
+    """Numbers, or NaN for whatever is none."""
     number = pd.to_numeric(column, errors="coerce").astype(np.float64)
     return number.where(np.isfinite(number))
 
@@ -145,7 +146,7 @@ def _metric(
         return Measurement(monitor, window, None, len(rows), Status.NO_DATA, detail=detail)
     threshold, status, detail = None, Status.OK, f"{name} {value:.4g} on {len(rows)} labelled rows"
     if healthy is not None and len(healthy) >= MIN_ROWS:
-        usual, band = metric_interval(spec, healthy.tail(5000), name, draws=100)
+        usual, band = metric_interval(spec, healthy, name)
         if band is not None and np.isfinite(usual):
             higher = name not in ("mae", "rmse", "log_loss", "brier")
             threshold = band.low if higher else band.high
