@@ -6,16 +6,12 @@ import logging
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.commands.output import console
 from agent.commands.serve import address, listen
 from agent.domain.errors import InvalidInput
 from agent.doors import guard
 from ml.spec import ModelSpec
-
-if TYPE_CHECKING:
-    from starlette.types import Scope
 
 PORT = 8001
 
@@ -24,6 +20,7 @@ def command(home: Path | None, *, port: int, workers: int, models: tuple[str, ..
     """Serve until told to stop. Raises: InvalidInput, Unavailable."""
     from agent.settings import load_settings
     from ml.serving import server
+    from ml.serving.worker import WorkerSetup
 
     settings = load_settings(home=home)
     host, _ = guard.require_loopback(settings.bind)
@@ -33,18 +30,25 @@ def command(home: Path | None, *, port: int, workers: int, models: tuple[str, ..
     if unknown := sorted(set(models) - set(specs())):
         raise InvalidInput(f"--model {unknown[0]}: there is no such model; `watchkeeper model list` shows them.")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    setup = server.Setup(
-        registry_uri=settings.mlflow_uri,
-        log_uri=settings.log_uri,
-        journal=settings.home / "serving" / "journal",
-        specs=specs,
-        only=frozenset(models),
-        admit=only_this_machine,
-        allow_pickle=allow_pickle,
-    )
+    root = settings.home / "serving"
     with listen(host, port) as listening:
-        console.print(f"Models answer on [bold]{address(host, listening.getsockname()[1])}[/]. Ctrl-C ends it.")
-        server.run(setup, listening, workers=workers)
+        port = listening.getsockname()[1]
+        setup = server.Setup(
+            registry_uri=settings.mlflow_uri,
+            log_uri=settings.log_uri,
+            specs=specs,
+            saved=root / f"served-{port}.json",
+            worker=WorkerSetup(
+                models=root / "models",
+                journal=root / "journal",
+                admit=guard.only_this_machine,
+                allow_pickle=allow_pickle,
+            ),
+            only=frozenset(models),
+            workers=workers,
+        )
+        console.print(f"Models answer on [bold]{address(host, port)}[/]. Ctrl-C ends it.")
+        server.run(setup, listening)
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +64,3 @@ def read_specs(url: str) -> Mapping[str, ModelSpec]:
 
     with _store(url).read() as session:
         return queries.specs(session)
-
-
-def only_this_machine(scope: Scope) -> None:
-    guard.require_ours(scope)

@@ -8,6 +8,7 @@ attack by DNS rebinding), and a browser writes only from our own pages.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -111,6 +112,20 @@ def require_ours(scope: Scope) -> None:
         raise NotAllowed(
             f"A page of {(origin or 'another site')[:100]!r} may not write here; use the page of this server itself."
         )
+
+
+def only_this_machine(scope: Scope) -> None:
+    """The same, remembering what was decided for the few names and origins that there are: for a busy server."""
+    wanted = {b"host": b"", b"origin": None, b"sec-fetch-site": None}
+    found = wanted | {name: value for name, value in scope["headers"] if name in wanted}
+    _decide(scope["method"], scope["scheme"], *found.values())
+
+
+@lru_cache(maxsize=256)
+def _decide(method: str, scheme: str, *values: bytes | None) -> None:
+    names = (b"host", b"origin", b"sec-fetch-site")
+    headers = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+    require_ours({"method": method, "scheme": scheme, "headers": headers})
 
 
 def _hostname(host: str) -> str:

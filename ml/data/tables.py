@@ -21,12 +21,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ml.data.nulls import NULLS
 from ml.errors import DataError
 from ml.metrics import as_class
 from ml.spec import FeatureType, ModelSpec, Task
 
 Role = Literal["predictions", "labels", "training", "reference", "current", "history"]
-NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>")
 TIME = pd.DatetimeTZDtype("us", "UTC")
 _TRUE, _FALSE = {"1", "true", "t", "yes", "y"}, {"0", "false", "f", "no", "n"}
 _NAMESPACE = uuid.UUID("6d1f4c1e-3b1c-5a9e-9a0e-7c1b6e0f2a55")

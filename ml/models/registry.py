@@ -155,6 +155,16 @@ class Registry:
                 spec, directory, version=text.rstrip("/").rsplit("/", 1)[-1], allow_pickle=self.allow_pickle
             )
 
+    def fetch(self, model: str, version: str, to: Path) -> Path:
+        """Copy the files of a version under `to`, and say where they are; nothing of them is read. Raises: NotFound."""
+        source = self.store.lookup(lambda client: client.get_model_version_download_uri(model, version))
+        if source is None:
+            raise NotFound(
+                f"{model!r} has no version {version!r} in the registry; `watchkeeper model show {model}` lists them."
+            )
+        to.mkdir(parents=True, exist_ok=True)
+        return self._download(source, to, f"the files of version {version} of {model!r}")
+
     def reference(self, model: str, version: str) -> pd.DataFrame | None:
         """The held-out rows of a version in the form of the prediction log (features, timestamp, prediction, score,
         label, model_version); None where none were stored (a version that was registered by other means)."""
@@ -218,16 +228,18 @@ class Registry:
 
     @contextmanager
     def _downloaded(self, source: str, what: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder:
+            yield self._download(source, Path(folder), what)
+
+    def _download(self, source: str, to: Path, what: str) -> Path:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        with tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder:
-            try:
-                with tracking.reachable(self.uri):
-                    path = download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=self.uri)
-            except MlflowException as error:
-                raise NotFound(f"{what} cannot be fetched: {str(error).splitlines()[0][:200]}") from error
-            yield Path(path)
+        try:
+            with tracking.reachable(self.uri):
+                return Path(download_artifacts(artifact_uri=source, dst_path=str(to), tracking_uri=self.uri))
+        except MlflowException as error:
+            raise NotFound(f"{what} cannot be fetched: {str(error).splitlines()[0][:200]}") from error
 
 
 def load_directory(path: str | Path, spec: ModelSpec, *, allow_pickle: bool = False) -> FittedModel:

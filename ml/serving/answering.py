@@ -8,12 +8,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ml.errors import WatchkeeperError
+from ml.errors import NotFound, WatchkeeperError
 from ml.serving import ids as prediction_ids
-from ml.serving.follower import Engines, Served
+from ml.serving import labels
+from ml.serving.follower import Engines, Follower, Served
 from ml.serving.inputs import Table
+from ml.serving.journal import Journal
 from ml.serving.limits import Limits
 from ml.serving.problems import Refused
 from ml.serving.routing import CHAMPION, PINNED, SHADOW, choose
@@ -24,14 +26,6 @@ log = logging.getLogger(__name__)
 SMALL = 64
 """Rows that are answered on the event loop itself: handing them to a thread costs more than computing them."""
 SHADOWS_WAITING = 64
-
-
-class Records(Protocol):
-    """The journal, as far as answering knows it."""
-
-    def record(
-        self, model: str, route: str, version: str, rows: Rows, answers: Answers, latency_s: float, at: float
-    ) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +42,8 @@ class Answered:
 class Answering:
     """Answers tables for one process; used from its event loop only."""
 
-    def __init__(self, engines: Engines, journal: Records, limits: Limits) -> None:
-        self.engines, self.journal, self.limits = engines, journal, limits
+    def __init__(self, follower: Follower, engines: Engines, journal: Journal, limits: Limits) -> None:
+        self.follower, self.engines, self.journal, self.limits = follower, engines, journal, limits
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
         self._shadows = 0
         self.shadows_dropped = 0
@@ -70,7 +64,8 @@ class Answering:
         found: list[tuple[Rows, Answers, str, str]] = []
         for version, route, part in parts:
             part_rows = rows if part is None else _take(rows, part)
-            engine = self.engines.ready(served.model, version) or await self._load(served.model, version)
+            folder = served.folders.get(version) or await self._prepared(served.model, version)
+            engine = self.engines.ready(served.model, folder) or await self._open(served.model, folder)
             answers = await self._compute(engine, part_rows)
             found.append((part_rows, answers, version, route))
         latency = time.perf_counter() - began
@@ -103,15 +98,25 @@ class Answering:
             return [(*next(iter(places)), None)]
         return [(*way, part) for way, part in places.items()]
 
-    async def _load(self, model: str, version: str) -> Engine:
+    async def _open(self, model: str, folder: str) -> Engine:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, self.engines.get, model, version)
+        return await loop.run_in_executor(self.threads, self.engines.get, model, folder)
+
+    async def _prepared(self, model: str, version: str) -> str:
+        if not (version.isascii() and version.isdigit() and len(version) < 10):
+            raise NotFound(f"{model!r} has no version {version[:40]!r}; versions are numbers.")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self.follower.wait_for, model, version, self.limits.seconds)
 
     async def _compute(self, engine: Engine, rows: Rows) -> Answers:
         if len(rows) <= SMALL:
             return engine.answer(rows)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, engine.answer, rows)
+
+    def take_labels(self, served: Served, body: bytes) -> dict[str, int]:
+        """Labels into the journal. Raises: Refused, JournalFull."""
+        return labels.take(body, served.signature.spec, self.journal, time.time(), most_rows=self.limits.most_rows)
 
     def shadow(self, served: Served, table: Table, answered: Answered) -> None:
         """Have the shadow answer the same rows once the caller has its answer; logged, never returned.
@@ -132,7 +137,7 @@ class Answering:
     def _answer_in_shadow(self, served: Served, version: str, table: Table, answered: Answered) -> None:
         began, at = time.perf_counter(), time.time()
         rows = Rows(served.signature.check(table.columns, table.count), answered.ids)
-        answers = self.engines.get(served.model, version).answer(rows)
+        answers = self.engines.get(served.model, served.folders[version]).answer(rows)
         self.journal.record(served.model, SHADOW, version, rows, answers, time.perf_counter() - began, at)
 
     def _shadow_done(self, future: asyncio.Future[None]) -> None:

@@ -75,6 +75,7 @@ class App:
         self._open = 0
         self._paths: dict[str, tuple[str, Handler]] = {
             "/invocations": ("POST", self._invocations),
+            "/labels": ("POST", lambda request: self._labels(request, self._named(request))),
             "/ping": ("GET", self._ping),
             "/health": ("GET", self._ping),
             "/version": ("GET", self._version),
@@ -148,6 +149,8 @@ class App:
         match path.split("/")[1:]:
             case ["models", name, "invocations"]:
                 return "POST", lambda request: self._score(request, self._served(name))
+            case ["models", name, "labels"]:
+                return "POST", lambda request: self._labels(request, self._served(name))
             case ["v2", "models", name]:
                 return "GET", lambda request: self._v2_metadata(name, None)
             case ["v2", "models", name, "versions", version]:
@@ -198,13 +201,13 @@ class App:
         served = self.follower.served.get(name)
         if served is not None:
             return served
-        why = next((f.why for (model, _), f in list(self.follower.state.failures.items()) if model == name), "")
-        if why or not self.follower.state.seen:
-            why = why or self.follower.state.why or "the registry has not been read yet"
-            raise Refused(503, "not ready", f"{name[:100]!r} cannot be served: {why}", headers={"retry-after": "2"})
-        if name in self.follower.state.notes:
-            note = self.follower.state.notes[name]
-            raise Refused(503, "not ready", f"{name!r} is not served: {note}.", headers={"retry-after": "5"})
+        state = self.follower.state
+        why = state.waiting.get(name) or state.notes.get(name)
+        if why is None and not state.asked:
+            why = state.away or "the registry has not been read yet"
+        if why is not None or name in state.models:
+            why = (why or "it is being opened").rstrip(".")
+            raise Refused(503, "not ready", f"{name[:100]!r} is not served: {why}.", headers={"retry-after": "2"})
         known = ", ".join(sorted(self.follower.served)[:20]) or "none yet"
         raise Refused(404, "not found", f"There is no model {name[:100]!r} here; the models are {known}.")
 
@@ -249,6 +252,11 @@ class App:
         written = open_inference.write(served.model, versions, answered.request_id, answered.answers, asked)
         return self._answer(served, asked.table, answered, written)
 
+    async def _labels(self, request: Request, served: Served) -> Reply:
+        body = await self._body(request)
+        taken = self.answering.take_labels(served, body)
+        return _json(taken, 202)
+
     def _given_id(self, request: Request) -> str | None:
         given = request.headers.get(_ID_HEADER)
         if given is None:
@@ -281,7 +289,7 @@ class App:
     async def _readyz(self, request: Request) -> Reply:
         """503 until every model that has a champion can answer; what is amiss beside that is told, and is 200."""
         found = describe(self.follower)
-        ready = self.follower.alive and self.follower.ready
+        ready = self.follower.ready
         return _json({"status": "ready" if ready else "not ready", **found}, 200 if ready else 503)
 
     async def _v2_server(self, request: Request) -> Reply:
@@ -303,7 +311,7 @@ class App:
     async def _v2_model_ready(self, name: str, version: str | None) -> Reply:
         served = self._served(name)
         wanted = version or served.routes.champion
-        ready = self.answering.engines.ready(served.model, wanted) is not None
+        ready = wanted in served.folders
         return _json({"name": served.model, "ready": ready}, 200 if ready else 503)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ml.data.tables import NULLS
+from ml.data.nulls import NULLS
 from ml.spec import FeatureType
 
 LONGEST = {FeatureType.CATEGORICAL: 1_000, FeatureType.TEXT: 100_000}

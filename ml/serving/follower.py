@@ -1,7 +1,7 @@
-"""Follows the registry: which versions of which models answer, on this process, within a second of any change.
+"""What this process serves: takes up what the keeper tells, opens engines, and swaps them in.
 
-A version takes no traffic before its engine is loaded and warmed. When the registry is away, or a new version cannot be
-loaded, what answered last goes on answering; `state` says so.
+A version takes no traffic before its engine is open and warmed; requests read one immutable mapping, which is replaced
+in one step.
 """
 
 from __future__ import annotations
@@ -10,39 +10,42 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from ml.errors import WatchkeeperError
-from ml.models.registry import CHAMPION, PREVIOUS, TAG, Registry
-from ml.serving.routing import CANARY, SHADOW, Routes
-from ml.serving.rows import Engine
+from ml.errors import DataError, NotFound, Unavailable, WatchkeeperError
+from ml.serving.preparing import open_version
+from ml.serving.protocols.open_inference import datatype_of
+from ml.serving.routing import Routes
+from ml.serving.rows import Engine, Rows
 from ml.serving.signature import Signature
-from ml.spec import ModelSpec
+from ml.serving.state import ModelState, State
+from ml.spec import FeatureType, ModelSpec
 
 log = logging.getLogger(__name__)
-SHARE_TAG = f"{TAG}canary_share"
-EVERY, SPECS_EVERY = 0.3, 2.0
-FIRST_RETRY, LAST_RETRY = 2.0, 60.0
+RETRY = 1.0
+Ask = Callable[[str, str, bool], None]
 
 
 class Engines(Protocol):
-    """Loaded versions; see `pool`."""
+    """Opened versions; see `pool`. They are known by their folders, so that other files are another engine."""
 
     def get(self, model: str, version: str) -> Engine:
-        """Loads where needed, warmed. Raises: WatchkeeperError."""
+        """Opens where needed. Raises: WatchkeeperError."""
 
     def ready(self, model: str, version: str) -> Engine | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one model is served with, as of one moment; replaced as a whole, never changed."""
+    """What one model is served with, as of one moment; replaced as a whole, never changed. folders: of each version
+    that is prepared. predicts: the datatype of its predictions in the Open Inference Protocol. kind: what computes."""
 
     signature: Signature
     routes: Routes
+    folders: Mapping[str, str]
     predicts: str = "BYTES"
     kind: str = ""
 
@@ -51,199 +54,141 @@ class Served:
         return self.signature.spec.name
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A version that could not be loaded. again: when it is tried again, on the monotonic clock."""
-
-    why: str
-    wait: float
-    again: float
-
-
-@dataclass(slots=True)
-class State:
-    """For /readyz and the metrics. away_since: when the registry was last heard of, None while it answers."""
-
-    away_since: float | None = None
-    why: str = ""
-    seen: bool = False
-    failures: dict[tuple[str, str], Failure] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-
 class Follower:
-    """`served` is what requests read: an immutable mapping, swapped in one step.
+    """`served` is what requests read. ask: tells the keeper of a version that is wanted or broken."""
 
-    specs: the models' specs, asked every two seconds, so that a model that is added is served without a restart.
-    """
-
-    def __init__(
-        self,
-        registry: Registry,
-        engines: Engines,
-        specs: Callable[[], Mapping[str, ModelSpec]],
-        *,
-        only: frozenset[str] = frozenset(),
-        every: float = EVERY,
-    ) -> None:
-        self.registry, self.engines = registry, engines
+    def __init__(self, root: Path, ask: Ask, *, allow_pickle: bool = False) -> None:
         self.served: Mapping[str, Served] = MappingProxyType({})
         self.state = State()
-        self._specs_of, self._only, self._every = specs, only, every
-        self._specs: dict[str, ModelSpec] = {}
-        self._specs_at = float("-inf")
-        self._wanted: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
-        self._loading: set[tuple[str, str]] = set()
-        self._loaders = ThreadPoolExecutor(2, thread_name_prefix="load")
-        self._wake, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self.engines: Engines | None = None
+        self.stopped = threading.Event()
+        self._root, self._ask, self._allow_pickle = root, ask, allow_pickle
+        self._changed = threading.Condition()
+        self._news = False
 
-    def start(self) -> None:
-        self._thread.start()
+    def follow(self, engines: Engines) -> None:
+        """Take up states as they are told, until `stop`; run by a thread of its own."""
+        self.engines = engines
+        while not self.stopped.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._news or self.stopped.is_set())
+                state, self._news = self.state, False
+            if self._take_up(state):
+                self.stopped.wait(RETRY)
+                self._news = True
+
+    def tell(self, state: State) -> None:
+        with self._changed:
+            self.state, self._news = state, True
+            self._changed.notify_all()
 
     def stop(self) -> None:
-        self._stop.set()
-        self._wake.set()
-        self._loaders.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+        self.stopped.set()
+        with self._changed:
+            self._changed.notify_all()
 
     @property
     def ready(self) -> bool:
         """Whether every model that has a champion can answer."""
-        wanted = {name for name, (aliases, _) in self._wanted.items() if CHAMPION in aliases}
-        return bool(self.served) and wanted <= set(self.served)
+        return bool(self.served) and not self.state.waiting and set(self.state.models) <= set(self.served)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            self.look()
-            while not self._stop.is_set() and (left := self._every - (time.monotonic() - began)) > 0:
-                if self._wake.wait(left):  # a version is loaded: it need not wait for the next look
-                    self._wake.clear()
-                    self._apply()
-
-    def look(self) -> None:
-        """Ask the registry once, and swap in what is ready. Never raises for what is out of reach."""
-        from mlflow.exceptions import MlflowException
-
+    def open(self, model: str, folder: str) -> Engine:
+        """Open a version that is prepared, and warm it: the loader of the pool. Raises: WatchkeeperError."""
+        known = self.state.models.get(model)
+        if known is None:
+            raise NotFound(f"{model!r} is not served here any more.")
+        version = version_in(folder)
         try:
-            self._read_specs()
-            self._wanted = self._read_aliases()
-            if self.state.away_since is not None:
-                log.warning("The registry answers again.")
-            self.state.away_since, self.state.why, self.state.seen = None, "", True
-        except (WatchkeeperError, MlflowException) as error:
-            if self.state.away_since is None:
-                log.warning("The registry is away; the last good versions go on answering: %s", error)
-                self.state.away_since = time.time()
-            self.state.why = str(error).splitlines()[0][:300]
-        self._apply()
+            engine = open_version(self._root / folder, known.spec, version, allow_pickle=self._allow_pickle)
+        except DataError:
+            self._ask(model, version, True)
+            raise
+        warm(engine, known.spec)
+        return engine
 
-    def _read_specs(self) -> None:
-        if time.monotonic() - self._specs_at >= SPECS_EVERY:
-            found = self._specs_of()
-            self._specs = {name: spec for name, spec in found.items() if not self._only or name in self._only}
-            self._specs_at = time.monotonic()
+    def wait_for(self, model: str, version: str, seconds: float) -> str:
+        """The folder of a version that no alias names, prepared for this.
 
-    def _read_aliases(self) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-        found = self.registry.store.pages(lambda client, page: client.search_registered_models(page_token=page))
-        return {
-            model.name: ({alias: str(version) for alias, version in dict(model.aliases).items()}, dict(model.tags))
-            for model in found
-            if model.name in self._specs
-        }
-
-    def _apply(self) -> None:
-        """Swap in every model whose wanted versions are loaded; have the others loaded meanwhile."""
-        found: dict[str, Served] = {}
-        for name, spec in self._specs.items():
-            now = self.served.get(name)
-            aliases, tags = self._wanted.get(name, ({}, {}))
-            served = self._served(spec, now, aliases, tags)
-            if served is not None:
-                found[name] = served
-        if found != dict(self.served):
-            for name, served in found.items():
-                if (before := self.served.get(name)) is None or before.routes != served.routes:
-                    log.info("%s is served by %s", name, served.routes)
-            self.served = MappingProxyType(found)
-
-    def _served(
-        self, spec: ModelSpec, now: Served | None, aliases: Mapping[str, str], tags: Mapping[str, str]
-    ) -> Served | None:
-        name = spec.name
-        if CHAMPION not in aliases:
-            self.state.notes[name] = "no version is champion in the registry"
-            return now
-        self.state.notes.pop(name, None)
-        champion = aliases[CHAMPION]
-        if not self._is_ready(name, champion):
-            if now is None:
-                return None
-            champion = now.routes.champion
-        canary = self._if_ready(name, aliases.get(CANARY))
-        shadow = self._if_ready(name, aliases.get(SHADOW))
-        self._if_ready(name, aliases.get(PREVIOUS))  # a rollback is instant
-        routes = Routes(
-            champion,
-            canary if canary != champion else None,
-            self._share(name, tags) if canary else 0.0,
-            shadow if shadow != champion else None,
-        )
-        if now is not None and now.routes == routes and now.signature.spec is spec:
-            return now
-        engine = self.engines.ready(name, champion)
-        kind = engine.kind if engine is not None else ""
-        if now is not None and now.signature.spec is spec:
-            return replace(now, routes=routes, kind=kind)
-        return Served(Signature(spec), routes, kind=kind)
-
-    def _share(self, model: str, tags: Mapping[str, str]) -> float:
-        text = tags.get(SHARE_TAG, "0")
-        try:
-            share = float(text)
-        except ValueError:
-            share = -1.0
-        if 0 <= share <= 1:
-            return share
-        self.state.notes[model] = f"the tag {SHARE_TAG} is {text[:40]!r} and must be a number from 0 to 1; 0 is taken"
-        return 0.0
-
-    def _if_ready(self, model: str, version: str | None) -> str | None:
-        return version if version is not None and self._is_ready(model, version) else None
-
-    def _is_ready(self, model: str, version: str) -> bool:
-        if self.engines.ready(model, version) is not None:
-            self.state.failures.pop((model, version), None)
-            return True
-        failure = self.state.failures.get((model, version))
-        if (model, version) not in self._loading and (failure is None or time.monotonic() >= failure.again):
-            self._loading.add((model, version))
-            self._loaders.submit(self._load, model, version)
-        return False
-
-    def _load(self, model: str, version: str) -> None:
+        Raises: NotFound when it cannot be prepared, Unavailable when it takes too long.
+        """
         key = (model, version)
-        try:
-            self.engines.get(model, version)
-        except WatchkeeperError as error:
-            before = self.state.failures.get(key)
-            wait = min(before.wait * 2, LAST_RETRY) if before else FIRST_RETRY
-            self.state.failures[key] = Failure(str(error), wait, time.monotonic() + wait)
-            if before is None:
-                log.warning("Version %s of %s cannot be served: %s", version, model, error)
-        finally:
-            self._loading.discard(key)
-            self._wake.set()
+        self._ask(model, version, False)
+        until = time.monotonic() + seconds
+
+        def known() -> bool:
+            now = self.state.models.get(model)
+            return (now is not None and version in now.folders) or key in self.state.refused
+
+        with self._changed:
+            self._changed.wait_for(lambda: known() or self.stopped.is_set(), timeout=until - time.monotonic())
+        if key in self.state.refused:
+            raise NotFound(self.state.refused[key])
+        now = self.state.models.get(model)
+        if now is None or version not in now.folders:
+            raise Unavailable(f"Version {version} of {model!r} is being prepared; ask again in a few seconds.")
+        return now.folders[version]
+
+    def _take_up(self, state: State) -> bool:
+        """Swap in what is told. Returns whether something could not be opened, and must be tried again."""
+        assert self.engines is not None
+        failed = False
+        found = {name: served for name, served in self.served.items() if name in state.models}
+        for name, model in state.models.items():
+            try:
+                found[name] = self._served(model, found.get(name))
+            except WatchkeeperError as error:  # the pool has said it to the log
+                log.debug("%s cannot be taken up: %s", name, error)
+                failed = True
+                continue
+            self.served = MappingProxyType(dict(found))
+        self.served = MappingProxyType(found)
+        return failed
+
+    def _served(self, model: ModelState, now: Served | None) -> Served:
+        assert self.engines is not None
+        signature = now.signature if now is not None and now.signature.spec == model.spec else Signature(model.spec)
+        if now is not None and now.routes == model.routes and now.signature is signature:
+            return now if now.folders == model.folders else replace(now, folders=model.folders)
+        name, routes = model.spec.name, model.routes
+        for version in (routes.canary, routes.shadow):
+            if version is not None:
+                self.engines.get(name, model.folders[version])
+        engine = self.engines.get(name, model.folders[routes.champion])
+        return Served(signature, routes, model.folders, _predicts(engine, model.spec), engine.kind)
+
+
+def version_in(folder: str) -> str:
+    """
+    >>> version_in("bike-demand/3-0c1f2a")
+    '3'
+    """
+    return folder.rpartition("/")[2].partition("-")[0]
+
+
+def warm(engine: Engine, spec: ModelSpec) -> None:
+    """Let an engine answer once, so that its first caller does not pay for what is done once."""
+    try:
+        engine.answer(blank(spec))
+    except DataError:  # a model that insists on a value: it has said so by now
+        log.debug("%s %s takes no row of missing values", engine.model, engine.version)
+
+
+def blank(spec: ModelSpec) -> Rows:
+    """A row with nothing in it."""
+    nothing = {FeatureType.NUMERIC: (float("nan"),)}
+    return Rows({name: nothing.get(f.type, (None,)) for name, f in spec.features.items()}, ("warm-up",))
+
+
+def _predicts(engine: Engine, spec: ModelSpec) -> str:
+    try:
+        return datatype_of(engine.answer(blank(spec)).predictions)
+    except DataError:
+        return "FP64" if spec.task == "regression" else "BYTES"
 
 
 def describe(follower: Follower) -> dict[str, Any]:
     """What /readyz says: the models with their versions, and what is not as it should be."""
     state = follower.state
-    failures = {f"{model}/{version}": failure.why for (model, version), failure in list(state.failures.items())}
     return {
         "models": {
             name: {
@@ -255,9 +200,10 @@ def describe(follower: Follower) -> dict[str, Any]:
             }
             for name, served in follower.served.items()
         },
-        "registry": "away" if state.away_since is not None else "ok" if state.seen else "not asked yet",
+        "registry": "away" if state.away_since is not None else "ok" if state.asked else "not asked yet",
         "registry_away_since": state.away_since,
-        "registry_error": state.why or None,
-        "not_loaded": failures,
+        "registry_error": state.away or None,
+        "waiting": dict(state.waiting),
+        "refused": {f"{model}/{version}": why for (model, version), why in state.refused.items()},
         "notes": dict(state.notes),
     }

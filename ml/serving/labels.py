@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ml.data.tables import NULLS
+from ml.data.nulls import NULLS
 from ml.serving.journal import Journal
 from ml.serving.problems import Fault, Refused, refuse_rows
 from ml.spec import ModelSpec, Task

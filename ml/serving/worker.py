@@ -1,0 +1,95 @@
+"""One process that answers. It imports neither MLflow nor pandas, unless a model can only be answered through them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
+
+from ml.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from ml.serving.follower import Follower
+
+GRACE = 7
+"""Seconds that open requests have to end."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a process needs; goes from one to the next, so its functions are importable by name.
+
+    models: folder of the prepared versions. journal: folder of what is not in the log yet. admit: see `App`.
+    memory: bytes that the engines may take.
+    """
+
+    models: Path
+    journal: Path
+    limits: Limits = field(default_factory=Limits)
+    tokens: tuple[str, ...] = ()
+    admit: Callable[[Scope], None] | None = None
+    allow_pickle: bool = False
+    memory: int = 512 * 1024 * 1024
+
+
+def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> None:
+    """Answer what this process accepts, until SIGTERM or until the keeper is gone."""
+    import uvicorn
+
+    from ml.serving.answering import Answering
+    from ml.serving.app import App
+    from ml.serving.follower import Follower
+    from ml.serving.journal import Journal
+    from ml.serving.limits import Tokens
+    from ml.serving.pool import Pool
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sending = threading.Lock()
+
+    def ask(model: str, version: str, broken: bool) -> None:
+        with sending:
+            keeper.send((model, version, broken))
+
+    follower = Follower(setup.models, ask, allow_pickle=setup.allow_pickle)
+    pool = Pool(follower.open, budget=setup.memory)
+    journal = Journal(setup.journal)
+    answering = Answering(follower, pool, journal, setup.limits)
+    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        loop="uvloop",
+        http="httptools",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        backlog=2048,
+    )
+    threading.Thread(target=follower.follow, args=(pool,), name="follower", daemon=True).start()
+    threading.Thread(target=_listen, args=(follower, keeper), name="keeper", daemon=True).start()
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        follower.stop()
+        answering.close()
+        journal.close()
+        pool.close()
+
+
+def _listen(follower: Follower, keeper: Connection) -> None:
+    """Take what the keeper tells; when the keeper is gone, so is what could follow the registry: end in good order."""
+    try:
+        while True:
+            follower.tell(keeper.recv())
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
