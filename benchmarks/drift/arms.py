@@ -94,7 +94,7 @@ def logged(home: Path, columns: int) -> Work:
 
     from ml.data.bins import make_bins
     from ml.data.prediction_log import PredictionLog
-    from ml.data.profile_sql import profile_log
+    from ml.data.profile_table import profile_log
 
     assert all((deltalake, duckdb))
     spec = spec_of(columns)

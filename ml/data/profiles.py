@@ -2,7 +2,7 @@
 
 A profile holds counts in the slots of a bin set (`bins.py`), a few sums, extremes, and a joint table of answers and
 labels. The profile of a window is the sum of its hours' profiles, exactly for every count, whoever made them: from
-rows in memory here, inside the engine that holds the log in `profile_sql.py`.
+rows in memory here, inside the engine that holds them in `profile_table.py`.
 """
 
 from __future__ import annotations
@@ -232,10 +232,12 @@ def few(levels: Mapping[str, int]) -> dict[str, int]:
     """At most `MAX_UNSEEN` levels, those of the smallest hash: the same taken from the parts or from the whole."""
     if len(levels) <= MAX_UNSEEN:
         return dict(levels)
-    kept = heapq.nsmallest(
-        MAX_UNSEEN, levels, key=lambda level: hashlib.blake2b(level.encode(), digest_size=8).digest()
-    )
-    return {level: levels[level] for level in kept}
+    return {level: levels[level] for level in heapq.nsmallest(MAX_UNSEEN, levels, key=digest)}
+
+
+def digest(text: str) -> str:
+    """A hash that every engine has: what orders a sample in the same way everywhere."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def profile_frame(frame: pd.DataFrame, bins: BinSet) -> Profile:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ml.data.bins import BinSet, make_bins
 from ml.data.prediction_log import PredictionLog
-from ml.data.profile_sql import profile_log
+from ml.data.profile_table import profile_log
 from ml.data.profiles import MAX_UNSEEN, Profile, few, merge, profile_frame, profile_hours
 from ml.data.tables import normalize
 from ml.errors import DataError, InvalidInput
