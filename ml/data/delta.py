@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 ATTEMPTS = 60
+STUMP = 3  # files that one append writes at most: rows, a commit, and one under way
 _SERIAL = "watchkeeper.append"
 
 
@@ -130,6 +131,8 @@ class Table:
                 time.sleep(min(0.01 * 2**attempt, 0.25))
                 table = self._to_append(schema, batch)
             except (DeltaError, OSError) as error:
+                with contextlib.suppress(OSError):
+                    self._remove_stump()
                 raise unavailable(self.uri, error) from None
         raise Unavailable(f"{self.uri}: {ATTEMPTS} other writers came first; try again.")
 
@@ -145,23 +148,27 @@ class Table:
         return table
 
     def _is_kept(self, version: int) -> None:
-        """A folder that vanished while it was written to has been made anew, with nothing but the last commit: that is
-        no table. It is removed, so that what was taken away can be given back. Raises: Unavailable."""
-        if not is_local(self.uri):
+        """Raises: Unavailable where the folder vanished while it was written to."""
+        if is_local(self.uri) and not (self._folder / "_delta_log" / f"{version:020d}.json").exists():
+            raise Unavailable(f"{self.uri}: the table vanished while it was written to; give it back.")
+        self._remove_stump()
+
+    def _remove_stump(self) -> None:
+        """A folder that vanished while it was written to is made anew by that, with nothing in it but what was being
+        written: no table, and in the way of the one that is given back. Raises: Unavailable where that was so."""
+        log = self._folder / "_delta_log"
+        if not is_local(self.uri) or (log / f"{0:020d}.json").exists() or (log / "_last_checkpoint").exists():
             return
-        folder = Path(self.uri.removeprefix("file://"))
-        log = folder / "_delta_log"
-        whole = (log / f"{0:020d}.json").exists() or (log / "_last_checkpoint").exists()
-        if whole and (log / f"{version:020d}.json").exists():
-            return
-        if not whole and len(list(log.glob("*.json"))) <= 1:
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in list(folder.parents)[:2]:  # of the model, of the log; not where something else is in them
+        if self._folder.exists() and sum(path.is_file() for path in self._folder.rglob("*")) <= STUMP:
+            shutil.rmtree(self._folder)
+            for parent in list(self._folder.parents)[:2]:  # of the model, of the log; not where something is in them
                 with contextlib.suppress(OSError):
                     parent.rmdir()
-        raise Unavailable(
-            f"{self.uri}: the table vanished while it was written to; nothing was appended. Give it back."
-        )
+        raise Unavailable(f"{self.uri}: the table vanished while it was written to; give it back.")
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.uri.removeprefix("file://"))
 
 
 def _same_types(table: DeltaTable, schema: pa.Schema) -> None:

@@ -158,30 +158,33 @@ class Drain:
             frame = served_frame(served, spec)
             batch = self._batch(stream, end, spec.name, "predictions")
             done = self.log.append_predictions(spec, frame, batch_id=batch, answered=True)
+            self._note(spec.name, "predictions")
             self.did.rows += done.rows
             self.did.duplicates += done.duplicates + sum(len(record.ids) for record in served) - len(frame)
         if shadow := [record for record in answers if record.route == SHADOW]:
             batch = self._batch(stream, end, spec.name, "shadow")
             self.did.shadow += self.log.append_shadow(spec, served_frame(shadow, spec), batch_id=batch).rows
+            self._note(spec.name, "shadow")
         if labels:
             known = labels_frame(labels)
             moment = known["label_timestamp"].max().to_pydatetime()
             batch = self._batch(stream, end, spec.name, "labels")
             self.did.labels += self.log.append_labels(spec, known, batch_id=batch, as_of=moment).rows
+            self._note(spec.name, "labels")
         self.did.commits += bool(served) + bool(shadow) + bool(labels)
 
     def _batch(self, stream: str, end: int, model: str, table: str) -> Batch:
         """The append up to this position, into the table that was there before: where that is gone, the log is away,
         and no new one is begun in its place."""
+        return Batch(stream, end, self._tables.get(f"{self.log.uri} {model} {table}"))
+
+    def _note(self, model: str, table: str) -> None:
+        """Remember which table it was, for this process and those to come."""
         key = f"{self.log.uri} {model} {table}"
-        known = self._tables.get(key)
-        if known is None:
-            known = self.log.table_id(model, table)
-            if known is not None:
-                self._tables[key] = known
-                with suppress(OSError):  # the disk is full: known to this process, then
-                    replace(self.root / TABLES, json.dumps(self._tables))
-        return Batch(stream, end, known)
+        if key not in self._tables and (found := self.log.table_id(model, table)) is not None:
+            self._tables[key] = found
+            with suppress(OSError):  # the disk is full: known to this process, then
+                replace(self.root / TABLES, json.dumps(self._tables))
 
     def _one_by_one(self, stream: str, end: int, spec: ModelSpec, records: list[Record], error: InvalidInput) -> None:
         """One record that the log refuses does not keep the others out: each by itself, as a stream of its own."""
