@@ -227,7 +227,7 @@ def approve(
     """Approve a proposal; it is carried out once."""
     from agent.commands.queue import decide, render_decision
 
-    _show(json, decide(_services(home), proposal, person=person, reason=reason, approve=True), render_decision)
+    _show(json, decide(_services(home), proposal, "approve", person=person, reason=reason), render_decision)
 
 
 @app.command()
@@ -241,7 +241,7 @@ def reject(
     """Reject a proposal; it never runs."""
     from agent.commands.queue import decide, render_decision
 
-    _show(json, decide(_services(home), proposal, person=person, reason=reason, approve=False), render_decision)
+    _show(json, decide(_services(home), proposal, "reject", person=person, reason=reason), render_decision)
 
 
 @app.command()
@@ -258,12 +258,33 @@ def cancel(
     _show(json, command(_services(home), proposal, person=person, reason=reason), render)
 
 
-@policies.command("explain")
-def policy_explain(proposal: str, home: Home = None, json: Json = False) -> None:
-    """Who may decide on a proposal, and why."""
-    from agent.commands.queue import explain_policy, render_policy
+@app.command()
+def withdraw(
+    proposal: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Reason,
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Take a proposal back before it has started, approved or not."""
+    from agent.commands.queue import decide, render_decision
 
-    _show(json, explain_policy(_services(home), proposal), render_policy)
+    _show(json, decide(_services(home), proposal, "withdraw", person=person, reason=reason), render_decision)
+
+
+@policies.command("explain")
+def policy_explain(
+    proposal: str,
+    person: Annotated[
+        str | None, typer.Option("--as", help="Only this person: why they may decide, or why not.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Who may decide on a proposal, how many are still needed, and why."""
+    from agent.commands.policy import explain_policy, render_policy
+
+    _show(json, explain_policy(_services(home), proposal, person), render_policy)
 
 
 @app.command()
@@ -276,7 +297,7 @@ def freeze(reason: Reason, person: Person = None, home: Home = None, json: Json 
 
 @app.command()
 def unfreeze(reason: Reason = "", person: Person = None, home: Home = None, json: Json = False) -> None:
-    """Let executions start again."""
+    """Ask that executions start again; it takes two people."""
     from agent.commands.queue import render_frozen, set_frozen
 
     _show(json, set_frozen(_services(home), False, person=person, reason=reason), render_frozen)

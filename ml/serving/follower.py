@@ -73,7 +73,7 @@ class Follower:
             with self._changed:
                 self._changed.wait_for(lambda: self._news or self.stopped.is_set())
                 state, self._news = self.state, False
-            if self._take_up(state):
+            if self.take_up(state):
                 self.stopped.wait(RETRY)
                 self._news = True
 
@@ -128,7 +128,7 @@ class Follower:
             raise Unavailable(f"Version {version} of {model!r} is being prepared; ask again in a few seconds.")
         return now.folders[version]
 
-    def _take_up(self, state: State) -> bool:
+    def take_up(self, state: State) -> bool:
         """Swap in what is told. Returns whether something could not be opened, and must be tried again."""
         assert self.engines is not None
         failed = False
