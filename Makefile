@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-incidents chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-incidents bench-journal chaos-serving docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-drift: setup-dev ## drift verdicts: speed, memory, false alarms
 
 bench-incidents: setup-dev ## diagnosis: right action, harmful actions, outcome
 	@$(BIN)/python -m benchmarks.incidents
+
+bench-journal: setup-dev ## logging every answer: a record, the drain's speed, steady load, memory
+	@$(BIN)/python -m benchmarks.journal
 
 chaos-serving: setup-dev ## the model server killed 200 times under load: nothing answered is lost, nothing stands twice
 	@CHAOS_KILLS=200 $(PYTEST) -n 0 tests/ml/serving/test_kill.py

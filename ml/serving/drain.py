@@ -60,7 +60,7 @@ class Drain:
         specs: Callable[[str], ModelSpec | None],
         *,
         every: float = 1.0,
-        max_rows: int = 50_000,
+        max_rows: int = 20_000,
     ) -> None:
         self.root, self.log, self.specs, self.every, self.max_rows = root, log, specs, every, max_rows
         self.did = Drained()
@@ -104,6 +104,7 @@ class Drain:
     def _drain(self, folder: Path, *, live: bool) -> None:
         cursor = Cursor.of(folder)
         while stretch := self._stretch(folder, cursor, live=live):
+            again = cursor.pending is not None
             cursor = Cursor(cursor.done, stretch.end)
             cursor.save(folder)
             self._commit(folder.name, stretch)
@@ -115,6 +116,8 @@ class Drain:
             for (_, path), (following, _) in itertools.pairwise(files):
                 if following <= cursor.done:
                     path.unlink()
+            if live and not again and stretch.rows < self.max_rows:  # what came meanwhile is for the next commit
+                return
 
     def _stretch(self, folder: Path, cursor: Cursor, *, live: bool) -> Stretch | None:
         """What comes next: up to the pending end, or else as much as one commit takes."""

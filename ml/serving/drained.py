@@ -65,11 +65,15 @@ def _moment(at: int) -> str:
 
 def _values(records: Sequence[Served], rows: Sequence[int], name: str) -> list[Any]:
     """The values of one column; missing where a record does not have it."""
+    if len(rows) == sum(rows) and all(record.single for record in records):
+        return [record.columns.get(name) for record in records]
     values: list[Any] = []
     for record, n in zip(records, rows, strict=True):
         given = record.columns.get(name)
         if given is None:
             values += [None] * n
+        elif record.single:
+            values.append(given)
         elif isinstance(given, bytes):
             values += np.frombuffer(given, np.float64).tolist()
         else:

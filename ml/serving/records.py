@@ -29,7 +29,8 @@ SUFFIX = ".segment"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A record of answers. columns: feature -> values, or the bytes of float64 values. at: microseconds since 1970."""
+    """A record of answers. columns: feature -> values, or the bytes of float64 values, or where the record is `single`
+    its one value. at: microseconds since 1970."""
 
     model: str
     route: str
@@ -40,6 +41,7 @@ class Served:
     columns: Mapping[str, Any]
     predictions: list[Any]
     scores: list[float | None]
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,10 @@ def decode(payload: bytes) -> Served | Labelled:
         return Labelled(*content[1:])
     if content[0] != PREDICTIONS or len(content) != 10:
         raise ValueError(f"a record of kind {content[0]!r} with {len(content)} parts")
-    if isinstance(content[6], str):
-        content[6:10] = [content[6]], {name: [v] for name, v in content[7].items()}, [content[8]], [content[9]]
-    return Served(*content[1:])
+    _, model, route, version, at, latency, ids, columns, predictions, scores = content
+    if isinstance(ids, str):
+        return Served(model, route, version, at, latency, [ids], columns, [predictions], [scores], single=True)
+    return Served(model, route, version, at, latency, ids, columns, predictions, scores)
 
 
 def marker(folder: str) -> bytes:

@@ -1,0 +1,1 @@
+"""What logging every answer costs: a record, the draining, the memory."""

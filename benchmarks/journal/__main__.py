@@ -1,0 +1,3 @@
+from benchmarks.journal.run import main
+
+main()
