@@ -80,7 +80,7 @@ def _tensor(number: int, tensor: Any) -> _Tensor:
     if type(name) is not str:
         raise Refused(400, "wrong body", f"`inputs[{number}]` has no `name`.")
     shown = name[:100]
-    if datatype not in _DATATYPES or type(datatype) is not str:
+    if type(datatype) is not str or datatype not in _DATATYPES:
         raise refuse_rows([Fault("datatype", f"needs one of the datatypes {', '.join(sorted(_DATATYPES))}.", shown)])
     if type(shape) is not list or not shape or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise refuse_rows([Fault("shape", "needs a shape: a list of whole numbers.", shown)])

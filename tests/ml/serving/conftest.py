@@ -163,7 +163,7 @@ class Counter:
 
 
 @contextmanager
-def running(app: App) -> Iterator[str]:
+def running(app: Any) -> Iterator[str]:
     """Its address, while a server for it runs in a thread."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

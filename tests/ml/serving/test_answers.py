@@ -114,7 +114,7 @@ def test_a_canary_takes_the_rows_of_its_customers_and_keeps_them(counter: Counte
 
 def test_a_request_without_an_entity_goes_one_way_by_its_id(counter: Counter, shop: Shop) -> None:
     counter.tell(shop.state(Routes("1", "2", 0.5)))
-    ways = {}
+    ways: dict[int, set[tuple[float, ...]]] = {}
     for number in range(20):
         for _ in range(2):
             answer = counter.ask(HOUSE, HOUSE, x_watchkeeper_prediction_id=f"r{number}").json()["predictions"]
