@@ -7,11 +7,14 @@ Files of a Delta table never change, so the hashes of a file's ids are kept for 
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from ml.data.delta import files_between
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -26,11 +29,11 @@ class KnownIds:
         self._lock = threading.Lock()
         self._files: dict[str, dict[str, Hashes]] = {}
 
-    def among(self, table: DeltaTable, ids: pd.Series) -> set[str]:
-        """Those of the ids that the table has."""
+    def among(self, table: DeltaTable, ids: pd.Series, since: datetime | None = None) -> set[str]:
+        """Those of the ids that the table has; with `since`, only files that reach to that time are looked at."""
         hashes = _hashed(ids)
         suspects: dict[str, npt.NDArray[np.bool_]] = {}
-        for file, known in self._of(table).items():
+        for file, known in self._of(table, since).items():
             if len(known):
                 at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
                 found = known[at] == hashes
@@ -41,8 +44,9 @@ class KnownIds:
         wanted = set(ids[np.logical_or.reduce(list(suspects.values()))])
         return {name for names in _read(table, set(suspects)).values() for name in names if name in wanted}
 
-    def _of(self, table: DeltaTable) -> dict[str, Hashes]:
-        files = {_basename(file) for file in table.file_uris()}
+    def _of(self, table: DeltaTable, since: datetime | None) -> dict[str, Hashes]:
+        uris = table.file_uris() if since is None else files_between(table, "timestamp", since, None)
+        files = {_basename(file) for file in uris}
         with self._lock:
             kept = {file: known for file, known in self._files.get(table.table_uri, {}).items() if file in files}
             if missing := files - set(kept):

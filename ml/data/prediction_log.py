@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ml.data.delta import Batch, Table, reach, unavailable, view
+from ml.data.delta import Batch, Table, files_with_bounds, reach, unavailable, view
 from ml.data.known_ids import KnownIds
 from ml.data.log_frame import arrow_schema, conform, served
 from ml.data.scan import Scan, connect, quoted
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 TABLES = ("predictions", "labels", "shadow")
+SAME_ID = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class PredictionLog:
         self._options = dict(storage_options) if storage_options else None
         self._ids = KnownIds()
 
+    def __reduce__(self) -> tuple[type[PredictionLog], tuple[str, dict[str, str] | None]]:
+        """What another process needs of it: the address."""
+        return PredictionLog, (self.uri, self._options)
+
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append_predictions(
@@ -90,8 +95,9 @@ class PredictionLog:
     ) -> Appended:
         """Append rows (a log frame, or anything `normalize` takes); ids that the log has are left out and counted.
 
-        `answered` keeps the model server's own columns, route and latency. Labels that the rows carry are appended too,
-        as known at their `label_timestamp`, or where there is none at the row's time plus the spec's label delay.
+        `answered` keeps the model server's own columns, route and latency, and knows an id again for two days only: its
+        rows come as they are made, for ever. Labels that the rows carry are appended too, as known at their
+        `label_timestamp`, or where there is none at the row's time plus the spec's label delay.
         Raises: DataError; Unavailable (nothing of the rows that were not acknowledged is then half-written).
         """
         frame, appended, version = self._append_answers(spec, frame, "predictions", batch_id, answered)
@@ -123,9 +129,10 @@ class PredictionLog:
             frame = frame.assign(**{own: given[own].to_numpy() for own in served(spec, given.columns)})
         schema = arrow_schema(spec, frame)
         rows = frame.sort_values("timestamp", kind="stable")[schema.names]
+        since = rows["timestamp"].iloc[0].to_pydatetime() - SAME_ID if answered else None
 
         def new_rows(table: DeltaTable) -> pa.Table | None:
-            known = self._ids.among(table, rows["prediction_id"])
+            known = self._ids.among(table, rows["prediction_id"], since)
             new = rows[~rows["prediction_id"].isin(known)] if known else rows
             return pa.Table.from_pandas(new, schema=schema, preserve_index=False)
 
@@ -135,11 +142,18 @@ class PredictionLog:
         return frame, written.rows if wrote else 0, version
 
     def append_labels(
-        self, spec: ModelSpec, frame: pd.DataFrame, *, batch_id: str | Batch, as_of: datetime
+        self,
+        spec: ModelSpec,
+        frame: pd.DataFrame,
+        *,
+        batch_id: str | Batch,
+        as_of: datetime,
+        look_up: bool = True,
     ) -> Appended:
         """Append labels (`prediction_id`, `label`, and `label_timestamp` or they count as known at `as_of`).
 
-        A label that says what was already known at its time is left out and counted. Raises: DataError; Unavailable.
+        `look_up` counts those whose prediction is unknown, among all ids of the log. A label that says what was already
+        known at its time is left out and counted. Raises: DataError; Unavailable.
         """
         import pyarrow as pa
 
@@ -163,7 +177,7 @@ class PredictionLog:
         written = _Counted(new_rows)
         version, wrote = self._table(spec.name, "labels").append(schema, _batch(batch_id), written)
         appended = written.rows if wrote else 0
-        known = self.known(spec, rows["prediction_id"])
+        known = self.known(spec, rows["prediction_id"]) if look_up else set(rows["prediction_id"])
         unknown = rows[~rows["prediction_id"].isin(known)]
         return Appended(
             rows=appended,
@@ -207,14 +221,16 @@ class PredictionLog:
         as_of: datetime | None = None,
         columns: Sequence[str] | None = None,
         version: DataVersion | str | None = None,
+        most: int | None = None,
     ) -> pd.DataFrame:
         """The rows of a window (None: all) in order of time, with the labels known at `as_of`.
 
         `as_of` also hides rows of that time and later. `columns` limits what is read; `version` reads what a pinned
-        version held. No rows is an empty log frame. Raises: NotFound (the version is gone); Unavailable.
+        version held. Where there are more than `most` rows, a sample of about so many (see `Scan`). No rows is an empty
+        log frame. Raises: NotFound (the version is gone); Unavailable.
         """
         wanted = list(columns) if columns is not None else None
-        return _rows(self.scan(spec, window, as_of=as_of, version=version), spec, wanted)
+        return _rows(self.scan(spec, window, as_of=as_of, version=version, most=most), spec, wanted)
 
     def read_shadow(
         self,
@@ -236,12 +252,21 @@ class PredictionLog:
         *,
         as_of: datetime | None = None,
         version: DataVersion | str | None = None,
+        most: int | None = None,
     ) -> Scan:
         """The same rows as a DuckDB view named `log`, for aggregates that need not leave the engine."""
         pinned = DataVersion.parse(version) if isinstance(version, str) else version
         versions = (pinned.predictions, pinned.labels) if pinned else None
         answers, labels = self._table(spec.name, "predictions"), self._table(spec.name, "labels")
-        return Scan(self.uri, answers, labels, window, as_of, versions)
+        return Scan(self.uri, answers, labels, window, as_of, versions, most)
+
+    def files(self, spec: ModelSpec, version: DataVersion) -> list[tuple[str, datetime | None, datetime | None]]:
+        """The files of a version's predictions, each with its first and last time, None where they are not known.
+
+        Raises: NotFound, Unavailable as `read`.
+        """
+        table = self._table(spec.name, "predictions").open(version.predictions)
+        return [] if table is None else files_with_bounds(table, "timestamp")
 
     def span(self, spec: ModelSpec) -> Window | None:
         """From the first row to just after the last, or None where there is none."""

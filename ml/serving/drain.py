@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Record = Served | Labelled
 DRAIN_LOCK, TABLES, REFUSED = "drain.lock", "tables.json", "refused"
+MANY = 300  # small files of a model that are joined to large ones
 SLOWEST = 30.0  # seconds between two tries while the log is away
 
 
@@ -65,6 +66,7 @@ class Drain:
         self.root, self.log, self.specs, self.every, self.max_rows = root, log, specs, every, max_rows
         self.did = Drained()
         self._tables: dict[str, str] = {}
+        self._small: dict[str, int] = {}  # files since the last time that they were joined, by model
 
     def run(self, stop: threading.Event) -> None:
         """Drain until told to stop, then once more; waits while another process drains this root."""
@@ -99,6 +101,9 @@ class Drain:
             self._drain(folder, live=not gone)
             if gone:
                 shutil.rmtree(folder)
+        for model in [model for model, files in self._small.items() if files >= MANY]:
+            self.log.compact(model)
+            self._small[model] = 0
         return self.did.rows - before
 
     def _drain(self, folder: Path, *, live: bool) -> None:
@@ -172,9 +177,11 @@ class Drain:
             known = labels_frame(labels)
             moment = known["label_timestamp"].max().to_pydatetime()
             batch = self._batch(stream, end, spec.name, "labels")
-            self.did.labels += self.log.append_labels(spec, known, batch_id=batch, as_of=moment).rows
+            self.did.labels += self.log.append_labels(spec, known, batch_id=batch, as_of=moment, look_up=False).rows
             self._note(spec.name, "labels")
-        self.did.commits += bool(served) + bool(shadow) + bool(labels)
+        commits = bool(served) + bool(shadow) + bool(labels)
+        self.did.commits += commits
+        self._small[spec.name] = self._small.get(spec.name, 0) + commits
 
     def _batch(self, stream: str, end: int, model: str, table: str) -> Batch:
         """The append up to this position, into the table that was there before: where that is gone, the log is away,

@@ -173,6 +173,31 @@ def test_a_large_backlog_is_taken_in_several_commits_and_its_segments_are_delete
     assert drain.once() == 1
 
 
+def test_small_files_are_joined_now_and_then(
+    journal: Journal, log: PredictionLog, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.serving.drain.MANY", 4)
+    for k in range(9):
+        write(journal, f"p{k}")
+        drain.once()
+    table = log._table("loans", "predictions").open()
+    assert len(table.file_uris()) == 2
+    assert log.count(SPEC) == (9, 0)
+    write(journal, "p3")
+    drain.once()
+    assert drain.did.duplicates == 1, "ids are known in joined files too"
+
+
+def test_an_id_of_long_ago_is_not_looked_for(journal: Journal, log: PredictionLog, drain: Drain) -> None:
+    write(journal, "p1")
+    drain.once()
+    write(journal, "p1", at=NOW + 47 * 3600)
+    drain.once()
+    write(journal, "p1", at=NOW + 49 * 3600)
+    drain.once()
+    assert log.count(SPEC) == (2, 0)
+
+
 def test_the_log_taken_away_and_given_back(journal: Journal, log: PredictionLog, tmp_path: Path) -> None:
     drain = Drain(journal.root, log, {"loans": SPEC}.get)
     write(journal, "p1")
@@ -194,8 +219,8 @@ def test_a_log_that_vanishes_while_it_is_written_to(journal: Journal, tmp_path: 
     """Delta makes the folder anew; what it wrote there is not taken for the log, and does not stand in its way."""
 
     class Vanishing(KnownIds):
-        def among(self, table: Any, ids: Any) -> set[str]:
-            found = super().among(table, ids)
+        def among(self, *arguments: Any) -> set[str]:
+            found = super().among(*arguments)
             (tmp_path / "log").rename(tmp_path / "away")
             return found
 
