@@ -208,27 +208,27 @@ def _reason(error: Exception) -> str:
 
 def files_between(table: DeltaTable, column: str, low: Any, high: Any) -> list[str]:
     """The table's files that may hold rows with `low <= column < high`, by the statistics in the Delta log."""
+    return [
+        file
+        for file, least, most in files_with_bounds(table, column)
+        if not (least is not None and high is not None and least >= high)
+        and not (most is not None and low is not None and most < low)
+    ]
+
+
+def files_with_bounds(table: DeltaTable, column: str) -> list[tuple[str, Any, Any]]:
+    """The table's files, with the least and the greatest value of a column in each; None where they are not known."""
     import pyarrow as pa
 
     files = table.file_uris()
     actions = pa.table(table.get_add_actions(flatten=True))
     names = set(actions.column_names)
     if f"min.{column}" not in names or f"max.{column}" not in names:
-        return files
+        return [(file, None, None) for file in files]
     by_name = {file.rsplit("/", 1)[-1]: file for file in files}
-    kept = []
-    for path, least, most in zip(
-        actions["path"].to_pylist(),
-        actions[f"min.{column}"].to_pylist(),
-        actions[f"max.{column}"].to_pylist(),
-        strict=True,
-    ):
-        if (least is not None and high is not None and least >= high) or (
-            most is not None and low is not None and most < low
-        ):
-            continue
-        kept.append(by_name[path.rsplit("/", 1)[-1]])
-    return kept
+    bounds = (actions[f"{end}.{column}"].to_pylist() for end in ("min", "max"))
+    paths = (by_name[path.rsplit("/", 1)[-1]] for path in actions["path"].to_pylist())
+    return list(zip(paths, *bounds, strict=True))
 
 
 def view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, files: list[str] | None = None) -> bool:

@@ -8,7 +8,7 @@ the exception: they come out to be split into words, unless `texts` is off.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -73,11 +73,13 @@ def profile_log(
     as_of: datetime | None = None,
     version: DataVersion | str | None = None,
     every: timedelta = HOUR,
+    columns: bool = True,
     labels: bool = True,
 ) -> dict[datetime, Profile]:
     """Profiles of a window of the log, by the hour (or `every`); hours without rows are absent.
 
-    labels: fill the joint table, which alone depends on labels, and so on `as_of`; it costs a join.
+    columns: count the columns. labels: fill the joint table, which alone depends on labels, and so on `as_of`, and
+    costs a join. What is not asked for stays at nothing.
     Raises: NotFound, Unavailable as `PredictionLog.read`.
     """
     import ibis
@@ -90,11 +92,9 @@ def profile_log(
         connection.execute("SET preserve_insertion_order = false")
         answers, joined = (tuple(_types(connection, name).items()) for name in ("answers", "log"))
         made = _Spans(bins, seconds, {name for name, _ in answers})
-        made.add(
-            connection.sql(query).to_arrow_table()
-            for query in _queries(_Key(bins), seconds, answers, joined if labels else None)
-        )
-        for column in made.texts():
+        queries = _queries(_Key(bins), seconds, answers, joined if labels else None, columns)
+        made.add(connection.sql(query).to_arrow_table() for query in queries)
+        for column in made.texts() if columns else ():
             table = words_of(ibis.table(dict(answers), name="answers"), column, ENGINE)
             made.add_words(column, connection.sql(str(ibis.to_sql(table, dialect=ENGINE))).to_arrow_table())
         return made.profiles()
@@ -112,12 +112,13 @@ class _Key:
 
 
 @lru_cache(maxsize=16)
-def _queries(key: _Key, seconds: int, answers: Columns, joined: Columns | None) -> tuple[str, ...]:
+def _queries(key: _Key, seconds: int, answers: Columns, joined: Columns | None, columns: bool) -> tuple[str, ...]:
     """The statements for the log. Compiling them takes as long as 100,000 rows: once per bin set."""
     import ibis
 
     table = ibis.table(dict(answers), name="answers")
-    parts = list(aggregates(table, key.bins, engine=ENGINE, seconds=seconds, trusted=True))
+    wanted = key.bins if columns else replace(key.bins, columns=())
+    parts = list(aggregates(table, wanted, engine=ENGINE, seconds=seconds, trusted=True))
     if joined is not None:
         log = ibis.table(dict(joined), name="log")
         parts += joint_aggregate(log, key.bins, engine=ENGINE, seconds=seconds, trusted=True)

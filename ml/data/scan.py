@@ -20,7 +20,8 @@ LATEST = """
 
 class Scan:
     """Rows of the log as the view `log` (`answers`: without labels). Entering gives None where there are none to look
-    at. log: its address. pinned: the versions of both tables to read, the newest by default."""
+    at. log: its address. pinned: the versions of both tables to read, the newest by default. most: where there are
+    more rows, about so many, those whose ids have the smallest hash: the same ones whoever takes them."""
 
     def __init__(
         self,
@@ -30,9 +31,10 @@ class Scan:
         window: Window | None,
         as_of: datetime | None,
         pinned: tuple[int, int] | None = None,
+        most: int | None = None,
     ) -> None:
         self._log, self._answers, self._labels, self._window, self._as_of = log, answers, labels, window, as_of
-        self._pinned = pinned or (None, None)
+        self._pinned, self._most = pinned or (None, None), most
         self.connection: duckdb.DuckDBPyConnection = connect()
         self.columns: tuple[str, ...] = ()
 
@@ -63,16 +65,25 @@ class Scan:
     ) -> None:
         bounds = [f"timestamp >= {_stamp(start)}"] if start else []
         bounds += [f"timestamp < {_stamp(end)}"] if end else []
-        where = "WHERE " + " AND ".join(bounds) if bounds else ""
-        self.connection.execute(f"CREATE VIEW answers AS FROM predictions {where}")
+        sample = self._sample(_where(bounds))
+        self.connection.execute(f"CREATE VIEW answers AS FROM predictions {_where(bounds + sample)}")
         if joined:
-            known = f"WHERE label_timestamp <= {_stamp(moment)}" if moment else ""
-            latest = LATEST.format(where=known)
+            known = [f"label_timestamp <= {_stamp(moment)}"] if moment else []
+            latest = LATEST.format(where=_where(known + sample))
             query = f"FROM answers LEFT JOIN ({latest}) USING (prediction_id)"
         else:
             unknown = f"CAST(NULL AS {label_type}) AS label, CAST(NULL AS TIMESTAMPTZ) AS label_timestamp"
             query = f"FROM answers SELECT *, {unknown}"
         self.connection.execute(f"CREATE VIEW log AS {query}")
+
+    def _sample(self, where: str) -> list[str]:
+        """What also holds of the rows that are wanted."""
+        if self._most is None:
+            return []
+        (found,) = self.connection.sql(f"SELECT count(*) FROM predictions {where}").fetchall()  # noqa: S608
+        if found[0] <= self._most:
+            return []
+        return [f"md5(prediction_id) < '{int(self._most / found[0] * 16**8):08x}'"]
 
     def __exit__(self, *exc: object) -> None:
         self.connection.close()
@@ -83,6 +94,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
     # No TimeZone setting and no date_trunc on zoned times: both need an extension that may have to be downloaded.
     return duckdb.connect(config={"autoinstall_known_extensions": False})
+
+
+def _where(conditions: list[str]) -> str:
+    return "WHERE " + " AND ".join(conditions) if conditions else ""
 
 
 def quoted(name: str) -> str:
