@@ -88,10 +88,6 @@ class PredictionLog:
         """What another process needs of it: the address."""
         return PredictionLog, (self.uri, self._options)
 
-    def __reduce__(self) -> tuple[type[PredictionLog], tuple[str, dict[str, str] | None]]:
-        """What another process needs of it: the address."""
-        return PredictionLog, (self.uri, self._options)
-
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append_predictions(
@@ -263,14 +259,6 @@ class PredictionLog:
         versions = (pinned.predictions, pinned.labels) if pinned else None
         answers, labels = self._table(spec.name, "predictions"), self._table(spec.name, "labels")
         return Scan(self.uri, answers, labels, window, as_of, versions, most)
-
-    def files(self, spec: ModelSpec, version: DataVersion) -> list[tuple[str, datetime | None, datetime | None]]:
-        """The files of a version's predictions, each with its first and last time, None where they are not known.
-
-        Raises: NotFound, Unavailable as `read`.
-        """
-        table = self._table(spec.name, "predictions").open(version.predictions)
-        return [] if table is None else files_with_bounds(table, "timestamp")
 
     def files(self, spec: ModelSpec, version: DataVersion) -> list[tuple[str, datetime | None, datetime | None]]:
         """The files of a version's predictions, each with its first and last time, None where they are not known.
