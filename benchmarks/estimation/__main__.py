@@ -1,0 +1,3 @@
+from benchmarks.estimation.run import main
+
+main()
