@@ -148,6 +148,14 @@ class Verification(_Part):
     time: Duration = Field(timedelta(days=14), description="after this long without them the verdict is inconclusive")
 
 
+class Logging(_Part):
+    """How much of what the model server answers is kept row by row. Below 1, predictions are chosen by a hash of their
+    id; all others are counted in hourly profiles beside the log, in the bins that the watch compares in. Labels of
+    predictions that are not kept are left out."""
+
+    sample: float = Field(1.0, gt=0, le=1, description="share of the predictions that is kept")
+
+
 class ModelSpec(_Part):
     """One model under watch. Columns beside the features: `prediction_id`, `timestamp`, `prediction`, `score`,
     `model_version`, `label` (see `target` and `timestamp` for files that name them differently)."""
@@ -177,6 +185,7 @@ class ModelSpec(_Part):
     )
     training: Training = Field(Training(), description="how a new version is made")
     verification: Verification = Field(Verification(), description="how an action is judged afterwards")
+    logging: Logging = Field(Logging(), description="how much of the model server's traffic is kept row by row")
 
     @model_validator(mode="before")
     @classmethod

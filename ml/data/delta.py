@@ -136,6 +136,32 @@ class Table:
                 raise unavailable(self.uri, error) from None
         raise Unavailable(f"{self.uri}: {ATTEMPTS} other writers came first; try again.")
 
+    def has(self, batch: Batch) -> bool:
+        """Whether a batch has landed, at its position or a later one. Raises: Unavailable."""
+        table = self.open()
+        return table is not None and (table.transaction_version(f"batch:{batch.name}") or 0) >= batch.position
+
+    def rewrite(self, make: Callable[[DeltaTable], pa.Table]) -> None:
+        """Put what `make` makes of the table in place of its rows, unless something was appended meanwhile: then the
+        table stays as it is, for another time. Raises: Unavailable."""
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        table = self.open()
+        if table is None:
+            return
+        marks = [Transaction(_SERIAL, table.version() + 1)]
+        try:
+            rows = make(table)
+            if rows.num_rows:
+                write_deltalake(
+                    table, rows, mode="overwrite", commit_properties=CommitProperties(app_transactions=marks)
+                )
+        except CommitFailedError:
+            return
+        except (DeltaError, OSError) as error:
+            raise unavailable(self.uri, error) from None
+
     def _to_append(self, schema: pa.Schema, batch: Batch) -> DeltaTable:
         if batch.table is None:
             return self.create(schema)

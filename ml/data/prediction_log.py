@@ -20,6 +20,7 @@ import pandas as pd
 from ml.data.delta import Batch, Table, files_with_bounds, reach, unavailable, view
 from ml.data.known_ids import KnownIds
 from ml.data.log_frame import arrow_schema, conform, served
+from ml.data.profile_log import ProfileLog
 from ml.data.scan import Scan, connect, quoted
 from ml.data.tables import TIME, normalize
 from ml.errors import InvalidInput
@@ -193,6 +194,10 @@ class PredictionLog:
         predictions = self._table(spec.name, "predictions").open()
         return self._ids.among(predictions, ids) if predictions is not None else set()
 
+    def has_landed(self, model: str, batch: Batch) -> bool:
+        """Whether predictions were appended under this batch, up to its position or further. Raises: Unavailable."""
+        return self._table(model, "predictions").has(batch)
+
     def compact(self, model: str, *, keep: timedelta = timedelta(days=90)) -> None:
         """Join the small files of a model; files that only versions older than `keep` use are removed.
 
@@ -200,13 +205,14 @@ class PredictionLog:
         """
         from deltalake.exceptions import DeltaError
 
-        for name in TABLES:
+        self.profiles.join(model)
+        for name, kept in (*((name, keep) for name in TABLES), ("profiles", timedelta(days=1))):
             table = self._table(model, name).open()
             if table is not None:
                 try:
                     table.optimize.compact()
                     table.create_checkpoint()
-                    hours = max(int(keep.total_seconds() // 3600), 0)
+                    hours = max(int(kept.total_seconds() // 3600), 0)
                     table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
                 except (DeltaError, OSError) as error:
                     raise unavailable(table.table_uri, error) from None
@@ -302,6 +308,11 @@ class PredictionLog:
         for column in ("first", "last"):
             frame[column] = pd.to_datetime(frame[column], utc=True).astype(TIME)
         return frame
+
+    @property
+    def profiles(self) -> ProfileLog:
+        """What is known of answers that were not kept row by row."""
+        return ProfileLog(self.uri, self._options)
 
     def table_id(self, model: str, name: str) -> str | None:
         """The identity of one of a model's tables (`TABLES`), None where there is none. Raises: Unavailable."""

@@ -16,7 +16,8 @@ STATUS = "drain.json"
 
 @dataclass(slots=True)
 class Drained:
-    """What a drain did since it started. rows, shadow, labels: appended. duplicates: ids that the log had. refused:
+    """What a drain did since it started. rows, shadow, labels: appended. unsampled, labels_unsampled: rows counted in
+    profiles and not kept, by the spec's `logging.sample`, and their labels. duplicates: ids that the log had. refused:
     rows that the log will not have, kept under `refused/`. damaged, torn: stretches of the journal that are no records;
     torn ones are the last words of a process that was killed, never of anything answered. failure: why the log took
     nothing the last time. behind: bytes that wait. waiting_since: the time of the oldest record that waits."""
@@ -25,6 +26,7 @@ class Drained:
     shadow: int = 0
     labels: int = 0
     unsampled: int = 0
+    labels_unsampled: int = 0
     duplicates: int = 0
     refused: int = 0
     commits: int = 0

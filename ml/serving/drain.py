@@ -14,28 +14,27 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.data.delta import Batch, TypeChanged
+from ml.data.delta import TypeChanged
 from ml.data.prediction_log import PredictionLog
 from ml.errors import InvalidInput, Unavailable
+from ml.serving.appending import Appending, Record
 from ml.serving.backlog import Drained
 from ml.serving.cursor import Cursor
-from ml.serving.drained import SHADOW, labels_frame, served_frame
 from ml.serving.journal import folders, is_orphan, replace
-from ml.serving.records import Damage, Labelled, Served, decode, scan, segments
+from ml.serving.records import Damage, decode, scan, segments
 
 if TYPE_CHECKING:
     from ml.spec import ModelSpec
 
-Record = Served | Labelled
-DRAIN_LOCK, TABLES, REFUSED = "drain.lock", "tables.json", "refused"
+DRAIN_LOCK, REFUSED = "drain.lock", "refused"
 MANY = 300  # small files of a model that are joined to large ones
 SLOWEST = 30.0  # seconds between two tries while the log is away
 
@@ -65,7 +64,7 @@ class Drain:
     ) -> None:
         self.root, self.log, self.specs, self.every, self.max_rows = root, log, specs, every, max_rows
         self.did = Drained()
-        self._tables: dict[str, str] = {}
+        self._appending = Appending(root, log, self.did)
         self._small: dict[str, int] = {}  # files since the last time that they were joined, by model
 
     def run(self, stop: threading.Event) -> None:
@@ -93,8 +92,7 @@ class Drain:
 
     def once(self) -> int:
         """Take what is there, and delete what is in the log. Returns the rows. Raises: Unavailable; OSError."""
-        if not self._tables and (self.root / TABLES).exists():
-            self._tables = json.loads((self.root / TABLES).read_text())
+        self._appending.begin()
         before = self.did.rows
         for folder in folders(self.root):
             gone = is_orphan(folder)  # before reading: nothing comes after what is read then
@@ -112,7 +110,7 @@ class Drain:
             again = cursor.pending is not None
             cursor = Cursor(cursor.done, stretch.end)
             cursor.save(folder)
-            self._commit(folder.name, stretch)
+            self._commit(folder.name, stretch, again=again)
             cursor = Cursor(stretch.end)
             cursor.save(folder)
             self.did.damaged += sum(not damage.torn for damage in stretch.damages)
@@ -145,7 +143,7 @@ class Drain:
                 break
         return stretch if stretch.end > cursor.done else None
 
-    def _commit(self, stream: str, stretch: Stretch) -> None:
+    def _commit(self, stream: str, stretch: Stretch, *, again: bool) -> None:
         for model in dict.fromkeys(record.model for record in stretch.records):
             records = [record for record in stretch.records if record.model == model]
             spec = self.specs(model)
@@ -153,48 +151,16 @@ class Drain:
                 self._refuse(stream, stretch.end, model, records, f"There is no spec of the model {model!r}.")
                 continue
             try:
-                self._append(stream, stretch.end, spec, records)
+                self._append(stream, stretch.end, spec, records, again=again)
             except TypeChanged as error:  # of every row
                 self._refuse(stream, stretch.end, model, records, str(error))
             except InvalidInput as error:
                 self._one_by_one(stream, stretch.end, spec, records, error)
 
-    def _append(self, stream: str, end: int, spec: ModelSpec, records: list[Record]) -> None:
-        answers = [record for record in records if isinstance(record, Served)]
-        labels = [record for record in records if isinstance(record, Labelled)]
-        if served := [record for record in answers if record.route != SHADOW]:
-            frame = served_frame(served, spec)
-            batch = self._batch(stream, end, spec.name, "predictions")
-            done = self.log.append_predictions(spec, frame, batch_id=batch, answered=True)
-            self._note(spec.name, "predictions")
-            self.did.rows += done.rows
-            self.did.duplicates += done.duplicates + sum(len(record.ids) for record in served) - len(frame)
-        if shadow := [record for record in answers if record.route == SHADOW]:
-            batch = self._batch(stream, end, spec.name, "shadow")
-            self.did.shadow += self.log.append_shadow(spec, served_frame(shadow, spec), batch_id=batch).rows
-            self._note(spec.name, "shadow")
-        if labels:
-            known = labels_frame(labels)
-            moment = known["label_timestamp"].max().to_pydatetime()
-            batch = self._batch(stream, end, spec.name, "labels")
-            self.did.labels += self.log.append_labels(spec, known, batch_id=batch, as_of=moment, look_up=False).rows
-            self._note(spec.name, "labels")
-        commits = bool(served) + bool(shadow) + bool(labels)
-        self.did.commits += commits
-        self._small[spec.name] = self._small.get(spec.name, 0) + commits
-
-    def _batch(self, stream: str, end: int, model: str, table: str) -> Batch:
-        """The append up to this position, into the table that was there before: where that is gone, the log is away,
-        and no new one is begun in its place."""
-        return Batch(stream, end, self._tables.get(f"{self.log.uri} {model} {table}"))
-
-    def _note(self, model: str, table: str) -> None:
-        """Remember which table it was, for this process and those to come."""
-        key = f"{self.log.uri} {model} {table}"
-        if key not in self._tables and (found := self.log.table_id(model, table)) is not None:
-            self._tables[key] = found
-            with suppress(OSError):  # the disk is full: known to this process, then
-                replace(self.root / TABLES, json.dumps(self._tables))
+    def _append(self, stream: str, end: int, spec: ModelSpec, records: Sequence[Record], *, again: bool) -> None:
+        files = self._appending.append(stream, end, spec, records, again=again)
+        self.did.commits += files
+        self._small[spec.name] = self._small.get(spec.name, 0) + files
 
     def _one_by_one(self, stream: str, end: int, spec: ModelSpec, records: list[Record], error: InvalidInput) -> None:
         """One record that the log refuses does not keep the others out: each by itself, as a stream of its own."""
@@ -203,7 +169,7 @@ class Drain:
             return
         for part, half in enumerate((records[: len(records) // 2], records[len(records) // 2 :])):
             try:
-                self._append(f"{stream}.{part}", end, spec, half)
+                self._append(f"{stream}.{part}", end, spec, half, again=True)
             except InvalidInput as found:
                 self._one_by_one(f"{stream}.{part}", end, spec, half, found)
 
