@@ -7,6 +7,7 @@ NumPy. What a checked request never holds (numbers as text, odd ways to write a 
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -52,55 +53,48 @@ class Encoder:
         """Shape (n, width). Raises: DataError naming the column that is missing or cannot be used."""
         try:
             if self.only_numbers:
-                wide = self._numbers_of_one(columns) if n == 1 else self._numbers_of_many(columns, n)
-            else:
-                wide = np.empty((n, self.width))
-                for step, start, places in zip(self.plan.steps, self.starts, self.places, strict=True):
-                    _fill(wide[:, start : start + step.width], step, columns[step.feature], places)
+                return self._numbers_of_one(columns) if n == 1 else self._numbers_of_many(columns, n)
+            wide = np.empty((n, self.width))
+            for step, start, places in zip(self.plan.steps, self.starts, self.places, strict=True):
+                _fill(wide[:, start : start + step.width], step, columns[step.feature], places)
         except KeyError as error:
             raise DataError(
                 f"The column {error} is missing from the rows; the model is fed it. Send it, empty if unknown."
             ) from None
-        if self.required:
-            self._refuse_missing(wide)
-        return self._narrow(wide)
+        return np.clip(wide, -_LIMIT, _LIMIT).astype(np.float32)
 
-    def _numbers_of_one(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+    def _numbers_of_one(self, columns: Mapping[str, Sequence[Any]]) -> Matrix:
         values = [columns[name][0] for name in self.numeric]
         if not _PLAIN.issuperset(map(type, values)):
-            return np.column_stack([_numbers(columns[name]) for name in self.numeric])
-        return np.array([values], dtype=np.float64)
+            return self._numbers_of_many(columns, 1)
+        wide = np.array([values], dtype=np.float64)
+        if np.abs(wide).max() <= _LIMIT:  # neither missing nor large: the usual row
+            return wide.astype(np.float32)
+        return self._numbers_of_many(columns, 1)
 
-    def _numbers_of_many(self, columns: Mapping[str, Sequence[Any]], n: int) -> Floats:
-        wide = np.empty((n, self.width), order="F")
+    def _numbers_of_many(self, columns: Mapping[str, Sequence[Any]], n: int) -> Matrix:
+        matrix = np.empty((n, self.width), dtype=np.float32)
         for j, name in enumerate(self.numeric):
-            wide[:, j] = _numbers(columns[name])
-        return wide
+            column = _numbers(columns[name])
+            if not np.abs(column).max() <= _LIMIT:  # something is missing or large
+                column = self._usable(name, _finite(column))
+            matrix[:, j] = column
+        return matrix
 
-    def _narrow(self, wide: Floats) -> Matrix:
-        """In 32 bits, row after row. An infinity is a missing value; what overflows is the largest number."""
-        largest = np.abs(wide).max() if wide.size else 0.0
-        if largest <= _LIMIT:  # neither missing nor large: the usual row
-            return wide.astype(np.float32, order="C")
-        if self.only_numbers:
-            wide[np.isinf(wide)] = np.nan
-        if not self.plan.clip and (beyond := np.argwhere(np.abs(wide) > _LIMIT)).size:
-            row, column = beyond[0]
+    def _usable(self, name: str, column: Floats) -> Floats:
+        """A column within 32 bits. Raises: DataError where the model refuses what is missing or larger."""
+        version = self.plan.version
+        if name in self.required and (gaps := np.flatnonzero(np.isnan(column))).size:
             raise DataError(
-                f"The column {self.numeric[column]!r} of row {row} is larger than 32 bits hold, which version "
-                f"{self.plan.version} computes in; send a number within ±3.4e38."
+                f"The column {name!r} of row {gaps[0]} is missing and version {version} cannot answer without it; "
+                "send a number."
             )
-        return np.clip(wide, -_LIMIT, _LIMIT).astype(np.float32, order="C")
-
-    def _refuse_missing(self, wide: Floats) -> None:
-        gaps = ~np.isfinite(wide)
-        if gaps.any():
-            for row, column in np.argwhere(gaps):
-                if (name := self.numeric[column]) in self.required:
-                    raise DataError(
-                        f"The column {name!r} of row {row} is missing and version {self.plan.version} cannot answer "
-                        "without it; send a number."
-                    )
+        if not self.plan.clip and (beyond := np.flatnonzero(np.abs(column) > _LIMIT)).size:
+            raise DataError(
+                f"The column {name!r} of row {beyond[0]} is larger than 32 bits hold, which version {version} computes "
+                "in; send a number within ±3.4e38."
+            )
+        return np.clip(column, -_LIMIT, _LIMIT)
 
 
 def class_text(value: Any) -> str:
@@ -151,9 +145,13 @@ def _place(value: Any, places: dict[str, int]) -> int:
     return places.get(class_text(value), -1)
 
 
-def _numbers(column: Sequence[Any]) -> Floats:
-    if getattr(column, "dtype", None) == np.float64:
-        return np.asarray(column)
+def _numbers(column: Any) -> Floats:
+    if isinstance(column, np.ndarray) and column.dtype.kind == "f":
+        return column.astype(np.float64, copy=False)
+    try:
+        return np.frombuffer(array("d", column))  # refuses text and None, which is faster than a look at every type
+    except (TypeError, OverflowError):
+        pass
     if _PLAIN.issuperset(map(type, column)):
         return np.array(column, dtype=np.float64)
     import pandas as pd
