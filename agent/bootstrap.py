@@ -36,4 +36,5 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         channel=Journal(settings.home / "notifications.jsonl"),
         wall=lambda: datetime.now(UTC),
         child_environment=for_children(),
+        cluster=settings.cluster,
     )

@@ -16,7 +16,10 @@ SECRET = (PREFIX, "SLACK_", "OPENAI_", "MLFLOW_TRACKING_", "PG")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where things are. `home` is the workspace; addresses default to files in it."""
+    """Where things are. `home` is the workspace; addresses default to files in it.
+
+    cluster: the Dask scheduler that profiles of a large log are mapped on; "" is this process.
+    """
 
     home: Path
     database_url: str
@@ -24,6 +27,7 @@ class Settings:
     log_uri: str
     bind: str = "127.0.0.1:8000"
     public_url: str = "http://127.0.0.1:8000"
+    cluster: str = ""
 
     @property
     def policy_file(self) -> Path:
@@ -34,7 +38,7 @@ class Settings:
         return self.home / "models"
 
 
-KNOWN = ("database_url", "mlflow_uri", "log_uri", "bind", "public_url")
+KNOWN = ("database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster")
 
 
 def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -76,6 +80,7 @@ def load_settings(
         log_uri=_within(folder, values.get("log_uri") or "log"),
         bind=values.get("bind", "127.0.0.1:8000"),
         public_url=values.get("public_url", f"http://{values.get('bind', '127.0.0.1:8000')}"),
+        cluster=values.get("cluster", ""),
     )
 
 

@@ -108,6 +108,7 @@ def diagnose_workspace(home: Path | None) -> dict[str, Any]:
             "see WATCHKEEPER_MLFLOW_URI; PostgreSQL needs postgresql+psycopg://",
         ),
         _check("log", lambda: _log(settings), "see WATCHKEEPER_LOG_URI"),
+        *([_check("cluster", lambda: _cluster(settings), "see WATCHKEEPER_CLUSTER")] if settings.cluster else []),
         _check("specs", lambda: _specs(settings), "mend the spec, then `watchkeeper model add`"),
     ]
     codes = [check["exit_code"] for check in checks if not check["ok"]]
@@ -155,6 +156,13 @@ def _log(settings: Settings) -> str:
 
     PredictionLog(settings.log_uri).version("doctor")
     return settings.log_uri
+
+
+def _cluster(settings: Settings) -> str:
+    from ml.data.cluster import map_parts
+
+    map_parts(settings.cluster, len, [settings.log_uri])
+    return settings.cluster
 
 
 def _specs(settings: Settings) -> str:

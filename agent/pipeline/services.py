@@ -22,7 +22,8 @@ from notifications.message import Channel
 class Services:
     """The workspace's parts. `wall` is the real clock (leases, time-outs); `now` may be a replayed one.
 
-    `child_environment` is what a trainer's process may see of ours; None is all of it.
+    `child_environment` is what a trainer's process may see of ours; None is all of it. `cluster` is the address of the
+    Dask scheduler that large windows are counted on; "" is this process.
     """
 
     home: Path
@@ -33,6 +34,7 @@ class Services:
     channel: Channel
     wall: Callable[[], datetime]
     child_environment: Mapping[str, str] | None = None
+    cluster: str = ""
 
     def now(self, session: Session | None = None) -> datetime:
         """The time that the watch lives in: the replayed clock where the workspace has one, else the real one.

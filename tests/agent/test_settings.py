@@ -60,6 +60,12 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert load_settings({"WATCHKEEPER_BIND": "127.0.0.1:2"}, home=home).bind == "127.0.0.1:2"
 
 
+def test_work_is_done_here_unless_a_cluster_is_named(tmp_path):
+    home = workspace(tmp_path)
+    assert load_settings({}, home=home).cluster == ""
+    assert load_settings({"WATCHKEEPER_CLUSTER": "tcp://s:8786"}, home=home).cluster == "tcp://s:8786"
+
+
 def test_the_home_is_the_folder_of_the_file(tmp_path):
     with pytest.raises(InvalidInput, match="`home` is the folder that this file is in"):
         load_settings({}, home=workspace(tmp_path, "home: /elsewhere\n"))

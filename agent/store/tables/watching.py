@@ -62,6 +62,17 @@ class StoredProfile(Base):
     document: Mapped[dict[str, Any]]
 
 
+class HourlyProfile(Base):
+    """The profile of one hour of a large log (none: it has no rows), and of which files it was made."""
+
+    __tablename__ = "hourly_profile"
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"), primary_key=True)
+    bins: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    document: Mapped[dict[str, Any] | None]
+
+
 class MeasurementRow(Base):
     """One number of one run."""
 
