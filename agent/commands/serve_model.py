@@ -41,6 +41,7 @@ def command(home: Path | None, *, port: int, workers: int, models: tuple[str, ..
             worker=WorkerSetup(
                 models=root / "models",
                 journal=root / "journal",
+                counts=root / f"metrics-{port}",
                 admit=guard.only_this_machine,
                 allow_pickle=allow_pickle,
             ),

@@ -17,6 +17,7 @@ from ml.serving.follower import Engines, Follower, Served
 from ml.serving.inputs import Table
 from ml.serving.journal import Journal
 from ml.serving.limits import Limits
+from ml.serving.metrics import Metrics
 from ml.serving.problems import Refused
 from ml.serving.routing import CHAMPION, PINNED, SHADOW, choose
 from ml.serving.rows import Answers, Engine, Rows
@@ -42,11 +43,13 @@ class Answered:
 class Answering:
     """Answers tables for one process; used from its event loop only."""
 
-    def __init__(self, follower: Follower, engines: Engines, journal: Journal, limits: Limits) -> None:
+    def __init__(
+        self, follower: Follower, engines: Engines, journal: Journal, limits: Limits, metrics: Metrics | None = None
+    ) -> None:
         self.follower, self.engines, self.journal, self.limits = follower, engines, journal, limits
+        self.metrics = metrics
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
         self._shadows = 0
-        self.shadows_dropped = 0
 
     async def answer(self, served: Served, table: Table, request_id: str | None, pinned: str | None) -> Answered:
         """Raises: Refused for rows that break a rule or a version that cannot answer."""
@@ -63,7 +66,7 @@ class Answering:
         parts = self._parts(served, rows, request_id, given is not None, pinned)
         found: list[tuple[Rows, Answers, str, str]] = []
         for version, route, part in parts:
-            part_rows = rows if part is None else _take(rows, part)
+            part_rows = rows if part is None else rows.take(part)
             folder = served.folders.get(version) or await self._prepared(served.model, version)
             engine = self.engines.ready(served.model, folder) or await self._open(served.model, folder)
             answers = await self._compute(engine, part_rows)
@@ -71,6 +74,8 @@ class Answering:
         latency = time.perf_counter() - began
         for part_rows, answers, version, route in found:
             self.journal.record(served.model, route, version, part_rows, answers, latency, at)
+            if self.metrics is not None:
+                self.metrics.answered(served.model, version, route, len(part_rows), latency)
         versions = tuple(dict.fromkeys(version for _, _, version, _ in found))
         routes = tuple(dict.fromkeys(route for *_, route in found))
         if len(found) == 1:
@@ -127,7 +132,8 @@ class Answering:
         if version is None:
             return
         if self._shadows >= SHADOWS_WAITING:
-            self.shadows_dropped += 1
+            if self.metrics is not None:
+                self.metrics.shadow_dropped(served.model, table.count)
             return
         self._shadows += 1
         asyncio.get_running_loop().run_in_executor(
@@ -150,11 +156,6 @@ class Answering:
 
     def close(self) -> None:
         self.threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _take(rows: Rows, places: list[int]) -> Rows:
-    columns = {name: [values[place] for place in places] for name, values in rows.columns.items()}
-    return Rows(columns, [rows.ids[place] for place in places])
 
 
 def _merge(parts: Sequence[list[int] | None], answers: Sequence[Answers], count: int) -> Answers:

@@ -17,11 +17,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from ml.errors import WatchkeeperError
-from ml.serving import ids, problems
+from ml.serving import backlog, ids, problems
 from ml.serving.answering import Answered, Answering
 from ml.serving.follower import Follower, Served, describe
 from ml.serving.inputs import Table
 from ml.serving.limits import Limits, Rate, Tokens
+from ml.serving.metrics import CONTENT_TYPE, Metrics
 from ml.serving.problems import Refused
 from ml.serving.protocols import open_inference, scoring
 
@@ -68,8 +69,10 @@ class App:
         limits: Limits,
         tokens: Tokens,
         admit: Callable[[Scope], None] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.follower, self.answering, self.limits, self.tokens = follower, answering, limits, tokens
+        self.metrics = metrics
         self._admit = admit
         self._rate = Rate(limits.per_second)
         self._open = 0
@@ -79,6 +82,7 @@ class App:
             "/ping": ("GET", self._ping),
             "/health": ("GET", self._ping),
             "/version": ("GET", self._version),
+            "/metrics": ("GET", self._metrics),
             "/healthz": ("GET", self._healthz),
             "/readyz": ("GET", self._readyz),
             "/v2": ("GET", self._v2_server),
@@ -96,19 +100,27 @@ class App:
         try:
             reply = await self._reply(scope, receive, path)
         except WatchkeeperError as error:
-            reply = _refusal(problems.as_refused(error), path)
+            reply = self._refusal(problems.as_refused(error), path)
         except Exception as error:  # the outermost edge: the log says what, the caller that it was us
             log.error("%s %s broke.", scope["method"], path[:200], exc_info=error)
-            reply = _refusal(
-                Refused(500, "broken", "Something broke that should not; the server's log says more."), path
-            )
+            broken = Refused(500, "broken", "Something broke that should not; the server's log says more.")
+            reply = self._refusal(broken, path)
         finally:
             self._open -= 1
+        if self.metrics is not None:
+            self.metrics.replied(reply.status, self._open)
         headers = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
         if reply.after is not None:
             reply.after()
+
+    def _refusal(self, refused: Refused, path: str) -> Reply:
+        if self.metrics is not None:
+            self.metrics.refused(refused.rule)
+        headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
+        body = orjson.dumps(problems.document(refused, path[:200]))
+        return Reply(refused.status, body, problems.MEDIA_TYPE, headers)
 
     async def _reply(self, scope: Scope, receive: Receive, path: str) -> Reply:
         headers = dict(scope["headers"])
@@ -280,6 +292,12 @@ class App:
             raise Refused(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
         return Reply(200, b"\n")
 
+    async def _metrics(self, request: Request) -> Reply:
+        if self.metrics is None:
+            raise Refused(404, "not found", "Nothing is counted here.")
+        standing = backlog.status(self.answering.journal.root)
+        return Reply(200, self.metrics.text(self.follower, standing), CONTENT_TYPE)
+
     async def _version(self, request: Request) -> Reply:
         return Reply(200, version_of("mlflow").encode())
 
@@ -317,9 +335,3 @@ class App:
 
 def _json(data: Any, status: int = 200) -> Reply:
     return Reply(status, orjson.dumps(data))
-
-
-def _refusal(refused: Refused, path: str) -> Reply:
-    headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-    body = orjson.dumps(problems.document(refused, path[:200]))
-    return Reply(refused.status, body, problems.MEDIA_TYPE, headers)

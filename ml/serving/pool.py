@@ -49,13 +49,19 @@ class Pool:
 
     loader: loads an engine, in the thread of whoever asks first. budget: bytes that the engines may take together, as
     they say themselves; one that is larger alone is held alone. An engine that was let go counts until its last request
-    has ended.
+    has ended. changed: told how many are held and their bytes, after each load.
     """
 
     def __init__(
-        self, loader: Loader, *, budget: int = DEFAULT_BUDGET, clock: Callable[[], float] = time.monotonic
+        self,
+        loader: Loader,
+        *,
+        budget: int = DEFAULT_BUDGET,
+        clock: Callable[[], float] = time.monotonic,
+        changed: Callable[[int, int], None] = lambda loaded, nbytes: None,
     ) -> None:
         self.budget = budget
+        self._changed = changed
         self._loader = loader
         self._clock = clock
         self._lock = threading.Lock()
@@ -140,6 +146,7 @@ class Pool:
             self._make_room(engine.nbytes)
             self._held[key] = engine
             del self._loading[key]
+            self._changed(len(self._held), self._nbytes())
         log.info("Version %s of %r is loaded (%s, %.2f s)", key[1], key[0], engine.kind, self._clock() - begun)
         promise.set_result(engine)
 

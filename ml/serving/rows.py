@@ -22,6 +22,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, places: Sequence[int]) -> Rows:
+        """Some of the rows, in the order of `places`."""
+        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        return Rows(columns, [self.ids[place] for place in places])
+
     def frame(self) -> pd.DataFrame:
         """The same rows as a table; slow (a tenth of a millisecond and more), for what cannot do without."""
         import pandas as pd

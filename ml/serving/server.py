@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 
+from ml.serving import metrics
 from ml.serving.drain_process import DrainProcess
 from ml.serving.keeper import Keeper
 from ml.serving.state import State
@@ -101,6 +102,7 @@ def run(setup: Setup, listening: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT. A process that dies is replaced; the others answer meanwhile."""
     from ml.models.registry import Registry
 
+    metrics.begin(setup.worker.counts)
     registry = Registry(setup.registry_uri, allow_pickle=setup.worker.allow_pickle)
     fleet = Fleet(setup, listening)
     keeper = Keeper(
@@ -159,6 +161,7 @@ class Fleet:
                 with self._lock:
                     self._workers.remove(worker)
                 worker.close()
+                metrics.gone(self._setup.worker.counts, worker.process.pid or 0)
                 if time.monotonic() - worker.since < SOONEST:
                     told.wait(SOONEST)
                 self._add()

@@ -29,11 +29,12 @@ class WorkerSetup:
     """What a process needs; goes from one to the next, so its functions are importable by name.
 
     models: folder of the prepared versions. journal: folder of what is not in the log yet. admit: see `App`.
-    memory: bytes that the engines may take.
+    memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`.
     """
 
     models: Path
     journal: Path
+    counts: Path
     limits: Limits = field(default_factory=Limits)
     tokens: tuple[str, ...] = ()
     admit: Callable[[Scope], None] | None = None
@@ -50,6 +51,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     from ml.serving.follower import Follower
     from ml.serving.journal import Journal
     from ml.serving.limits import Tokens
+    from ml.serving.metrics import Metrics
     from ml.serving.pool import Pool
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -60,10 +62,11 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
             keeper.send((model, version, broken))
 
     follower = Follower(setup.models, ask, allow_pickle=setup.allow_pickle)
-    pool = Pool(follower.open, budget=setup.memory)
+    metrics = Metrics(setup.counts)
+    pool = Pool(follower.open, budget=setup.memory, changed=metrics.engines)
     journal = Journal(setup.journal)
-    answering = Answering(follower, pool, journal, setup.limits)
-    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit)
+    answering = Answering(follower, pool, journal, setup.limits, metrics)
+    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics)
     config = uvicorn.Config(
         app,
         log_level="warning",
