@@ -10,9 +10,11 @@ from __future__ import annotations
 import pandas as pd
 
 from ml.diagnosis.categories import categories
+from ml.diagnosis.clocks import clocks
 from ml.diagnosis.lost import nulls, spikes, stale, vanished_column
 from ml.diagnosis.repair import Break, BreakKind
 from ml.diagnosis.scene import MIN_ROWS, Scene, values_of
+from ml.diagnosis.texts import texts
 from ml.diagnosis.units import suspicious, swapped, units
 from ml.spec import FeatureType, ModelSpec
 
@@ -39,6 +41,10 @@ def find_breaks(
                     candidates += units(scene, name)
         elif feature.type in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
             candidates += categories(scene, name)
+        elif feature.type is FeatureType.TEXT:
+            candidates += texts(scene, name)
+        else:
+            candidates += clocks(scene, name)
         if candidates:
             found.append(max(candidates, key=lambda b: (b.certain, b.strength)))
     found += swapped(scene, drifting)

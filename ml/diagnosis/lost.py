@@ -34,7 +34,7 @@ def nulls(scene: Scene, name: str, odd: float) -> Iterator[Break]:
         what = (
             f"{name!r} is missing ({expected:.1%} expected)"
             if odd < 0.01
-            else f"{name!r} holds text instead of numbers"
+            else f"{name!r} holds values of another type"
         )
         yield scene.make(
             BreakKind.NULLS if odd < 0.01 else BreakKind.SCHEMA, (name,), now, None, certain, what, float(z)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from ml.diagnosis.undo import reclocked, ungarbled
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,11 +29,17 @@ class BreakKind(StrEnum):
     SWAPPED = "swapped"
     STALE = "stale"
     SCHEMA = "schema"
+    EMPTY = "empty_text"
+    TRUNCATED = "truncated"
+    ENCODING = "encoding"
+    VOCABULARY = "vocabulary"
+    CLOCK = "clock"
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """`true = factor * observed + offset` (numbers), `mapping` (categories), or the two features `swap`ped back.
+    """`true = factor * observed + offset` (numbers), `mapping` (categories), the two features `swap`ped back,
+    texts read in the wrong encoding (`decode`), or times (`clock`: factor and offset of their seconds since 1970).
 
     >>> frame = pd.DataFrame({"chol": [5.2, 240.0]})
     >>> repair = Repair(("chol",), factor=38.67)
@@ -45,6 +54,8 @@ class Repair:
     offset: float = 0.0
     mapping: Mapping[str, str] = field(default_factory=dict)
     swap: bool = False
+    decode: str = ""
+    clock: bool = False
 
     def apply(self, frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
         """A copy of `frame` with the repair applied to the masked rows."""
@@ -54,6 +65,12 @@ class Repair:
             second = self.features[1]
             a, b = frame[first].to_numpy(copy=True), frame[second].to_numpy(copy=True)
             out[first], out[second] = np.where(rows, b, a), np.where(rows, a, b)
+        elif self.decode:
+            out[first] = frame[first].where(
+                ~rows, frame[first].map(partial(ungarbled, encoding=self.decode), na_action="ignore")
+            )
+        elif self.clock:
+            out[first] = reclocked(frame[first], rows, self.factor, self.offset)
         elif self.mapping:
             out[first] = frame[first].where(
                 ~rows, frame[first].map(lambda v: self.mapping.get(v, v), na_action="ignore")
@@ -67,6 +84,13 @@ class Repair:
         name = self.features[0]
         if self.swap:
             return f"swap {name} and {self.features[1]} back"
+        if self.decode:
+            return f"read {name} as UTF-8: it was read as {self.decode}"
+        if self.clock:
+            if self.offset:
+                return f"set {name} {abs(self.offset) / 3600:g} hours {'later' if self.offset > 0 else 'earlier'}"
+            verb, number = ("multiply", self.factor) if self.factor > 1 else ("divide", 1 / self.factor)
+            return f"{verb} the seconds of {name} since 1970 by {number:g}"
         if self.mapping:
             pairs = ", ".join(f"{old!r} to {new!r}" for old, new in list(self.mapping.items())[:5])
             return f"rename in {name}: {pairs}"
@@ -86,6 +110,10 @@ class Repair:
         """Plain values for the action's parameters."""
         if self.swap:
             return {"swap": list(self.features)}
+        if self.decode:
+            return {"decode": self.decode}
+        if self.clock:
+            return {"clock": True, "factor": self.factor, "offset": self.offset}
         if self.mapping:
             return {"mapping": dict(self.mapping)}
         return {"factor": self.factor, **({"offset": self.offset} if self.offset else {})}

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.data.bins import as_numbers
 from ml.diagnosis.density import distance
 from ml.spec import FeatureType, ModelSpec
 
@@ -29,21 +30,24 @@ class Shift:
 def shifts(
     spec: ModelSpec, reference: pd.DataFrame, current: pd.DataFrame, *, alpha: float, floor: float = 0.1
 ) -> list[Shift]:
-    """The columns that moved by more than `floor`, false discovery controlled (Benjamini-Hochberg), largest first."""
+    """The columns that moved by more than `floor`, false discovery controlled (Benjamini-Hochberg), largest first.
+
+    A text counts by its length, a time by its age at the row's timestamp.
+    """
     from scipy import stats
 
     tested: list[Shift] = []
     for name, feature in spec.features.items():
         a, b = reference[name], current[name]
-        if feature.type is FeatureType.NUMERIC:
-            x, y = a.to_numpy(np.float64), b.to_numpy(np.float64)
+        if feature.type not in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
+            x, y = as_numbers(a, feature.type, reference), as_numbers(b, feature.type, current)
             x, y = x[np.isfinite(x)], y[np.isfinite(y)]
             if min(len(x), len(y)) < 20:
                 continue
             effect = distance(x, y)
             size = len(x) * len(y) / (len(x) + len(y))
             p = float(stats.kstwobign.sf(np.sqrt(size) * effect))
-        elif feature.type in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
+        else:
             if min(len(a), len(b)) < 20:
                 continue
             codes, levels = pd.factorize(pd.concat([a, b]).astype(str))
@@ -57,8 +61,6 @@ def shifts(
             p = float(stats.chi2_contingency(table, lambda_="log-likelihood").pvalue)
             shares = table / table.sum(axis=1, keepdims=True)
             effect = float(np.abs(shares[0] - shares[1]).sum() / 2)
-        else:
-            continue
         tested.append(Shift(name, effect, p, len(b), feature.used, _calendar(b, current["timestamp"])))
     tested.sort(key=lambda s: s.p)
     passed = [i for i, s in enumerate(tested, 1) if s.p <= alpha * i / len(tested)]
