@@ -31,18 +31,24 @@ log = logging.getLogger(__name__)
 SHARE_TAG = "watchkeeper.canary_share"
 EVERY, SPECS_EVERY, TICK = 0.3, 2.0, 0.05
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
+MOST_FAILED = 1_000
 MOST_ASKED = 32
 """Versions of a model beside those with an alias that are kept because somebody asked for them by number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What the registry says of a model. origin: what tells it from another model of that name in another registry."""
+    """What the registry says of a model."""
 
     aliases: Mapping[str, str]
     tags: Mapping[str, str]
     newest: str | None
-    origin: str
+
+    @property
+    def versions(self) -> list[str]:
+        """The champion, then the others that have an alias, then the newest: in this order they are prepared."""
+        newest = [self.newest] if self.newest else []
+        return list(dict.fromkeys([self.aliases[CHAMPION], *self.aliases.values(), *newest]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class _Preparations:
     failed: dict[tuple[str, str], _Failure] = field(default_factory=dict)
     asked: dict[str, dict[str, None]] = field(default_factory=dict)
     jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
+    origins: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Keeper:
@@ -118,6 +125,9 @@ class Keeper:
         try:
             self._read_specs()
             self._registered = self._read_registry()
+            if self.state.away_since is not None:
+                self._preparations.origins.clear()  # it may have been restored, and gone on from there
+            self._read_origins()
             away_since, away, asked = None, "", True
         except (WatchkeeperError, MlflowException) as error:
             away_since, away = self.state.away_since or time.time(), str(error).splitlines()[0][:300]
@@ -162,6 +172,24 @@ class Keeper:
         found = self.registry.store.pages(lambda client, page: client.search_registered_models(page_token=page))
         return {model.name: _registered(model) for model in found if model.name in self._specs}
 
+    def _read_origins(self) -> None:
+        """Learn what the versions are made from, once each. Raises: Unavailable."""
+        for name, registered in self._registered.items():
+            if CHAMPION in registered.aliases:
+                for version in registered.versions:
+                    self._origin(name, version)
+
+    def _origin(self, model: str, version: str) -> str | None:
+        """What tells a version from another of its number; None where there is none. Raises: Unavailable."""
+        key = (model, version)
+        if key not in self._preparations.origins:
+            found = self.registry.store.lookup(lambda client: client.get_model_version(model, version))
+            if found is None:
+                self._fail(key, f"{model!r} has no version {version!r} in the registry.")
+                return None
+            self._preparations.origins[key] = f"{found.run_id}/{found.creation_timestamp}/{found.source}"
+        return self._preparations.origins[key]
+
     def _take_up_saved(self) -> None:
         try:
             saved = states.load(self._saved, self.preparer.root)
@@ -177,9 +205,8 @@ class Keeper:
         """What a model is served with, of the versions that are ready; None while its first is not."""
         name, aliases = spec.name, registered.aliases
         asked = self._preparations.asked.get(name, {})
-        newest = [registered.newest] if registered.newest else []
-        wanted = dict.fromkeys([aliases[CHAMPION], *aliases.values(), *newest, *asked])
-        folders = {version: folder for version in wanted if (folder := self._folder(spec, version, registered.origin))}
+        wanted = dict.fromkeys([*registered.versions, *asked])
+        folders = {version: folder for version in wanted if (folder := self._folder(spec, version))}
         champion = aliases[CHAMPION]
         if champion not in folders:
             if before is None or before.spec != spec:
@@ -198,9 +225,12 @@ class Keeper:
         made = ModelState(spec, routes, folders)
         return before if made == before else made
 
-    def _folder(self, spec: ModelSpec, version: str, origin: str) -> str | None:
+    def _folder(self, spec: ModelSpec, version: str) -> str | None:
         """The folder of a version if it is prepared; has it prepared otherwise."""
         key = (spec.name, version)
+        origin = self._preparations.origins.get(key)
+        if origin is None:
+            return None
         job = self._preparations.jobs.get(key)
         if job is None or job.spec is not spec or job.origin != origin:
             job = Job(self.registry.uri, self.registry.allow_pickle, spec, version, origin)
@@ -222,41 +252,41 @@ class Keeper:
             if error is None:
                 self._preparations.failed.pop(key, None)
                 continue
-            before = self._preparations.failed.get(key)
-            wait = min(before.wait * 2, LAST_RETRY) if before else FIRST_RETRY
-            why = str(error).strip() if isinstance(error, WatchkeeperError) else f"{type(error).__name__}: {error}"
-            self._preparations.failed[key] = _Failure(why[:500], wait, time.monotonic() + wait)
-            self._preparations.asked.get(key[0], {}).pop(key[1], None)  # asked for by number: said no, once
-            if before is None:
-                log.warning("Version %s of %s cannot be served: %s", key[1], key[0], why)
+            self._fail(
+                key, str(error).strip() if isinstance(error, WatchkeeperError) else f"{type(error).__name__}: {error}"
+            )
+
+    def _fail(self, key: tuple[str, str], why: str) -> None:
+        """Note that a version cannot be prepared, and when it is tried again."""
+        failed = self._preparations.failed
+        before = failed.pop(key, None)
+        wait = min(before.wait * 2, LAST_RETRY) if before else FIRST_RETRY
+        failed[key] = _Failure(why[:500], wait, time.monotonic() + wait)
+        while len(failed) > MOST_FAILED:
+            del failed[next(iter(failed))]
+        self._preparations.asked.get(key[0], {}).pop(key[1], None)  # asked for by number: it was told no
+        if before is None:
+            log.warning("Version %s of %s cannot be served: %s", key[1], key[0], why)
 
     def _take_asks(self) -> None:
         with self._lock:
             asks, self._asks = self._asks, []
         for model, version, broken in asks:
-            spec, registered = self._specs.get(model), self._registered.get(model)
-            if spec is None or registered is None:
-                continue
-            if broken:
-                job = Job(self.registry.uri, self.registry.allow_pickle, spec, version, registered.origin)
+            job = self._preparations.jobs.get((model, version))
+            if broken and job is not None:
                 log.warning("The prepared files of version %s of %s are broken; they are made again.", version, model)
                 self.preparer.discard(job.folder)
-            elif self._is_unknown(model, version):
-                why = f"{model!r} has no version {version!r} in the registry."
-                self._preparations.failed[model, version] = _Failure(why, FIRST_RETRY, time.monotonic() + FIRST_RETRY)
+            try:
+                if model not in self._registered or self._origin(model, version) is None:
+                    continue
+            except WatchkeeperError as error:
+                log.debug("version %s of %s is not looked up: %s", version, model, error)
                 continue
             asked = self._preparations.asked.setdefault(model, {})
             asked.pop(version, None)
             asked[version] = None
             while len(asked) > MOST_ASKED:
                 del asked[next(iter(asked))]
-
-    def _is_unknown(self, model: str, version: str) -> bool:
-        """Whether the registry says that there is no such version; quicker than trying to prepare it."""
-        try:
-            return self.registry.store.lookup(lambda client: client.get_model_version(model, version)) is None
-        except WatchkeeperError:
-            return False
 
     def _publish(self, state: State) -> None:
         if state == self.state:
@@ -286,7 +316,6 @@ def _registered(model: Any) -> Registered:
         {alias: str(version) for alias, version in dict(model.aliases).items()},
         {key: value for key, value in dict(model.tags).items() if key.startswith("watchkeeper.")},
         None if newest is None else str(newest),
-        f"{model.name}/{model.creation_timestamp}",
     )
 
 

@@ -33,7 +33,8 @@ MODEL, VERSION_FILE = "model", "version.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be prepared. origin: what tells this version from another of the same number in another registry."""
+    """What is to be prepared. origin: what tells this version from another of the same number, in another registry or
+    in one that was restored and went on from there."""
 
     registry_uri: str
     allow_pickle: bool
@@ -43,10 +44,9 @@ class Job:
 
     @cached_property
     def folder(self) -> str:
-        """Where it goes, under the root: another spec, registry or release never finds files that are not its own."""
+        """Where it goes, under the root: another spec, origin or release never finds files that are not its own."""
         fed = {name: str(feature.type) for name, feature in self.spec.features.items()}
         parts = [
-            self.registry_uri,
             self.origin,
             str(self.spec.task),
             str(self.spec.positive),

@@ -97,7 +97,9 @@ class Shop:
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def prepare(self, spec: ModelSpec, version: str) -> None:
-        job = Job(self.registry.uri, False, spec, version, "test")
+        found = self.registry.store.ask(lambda client: client.get_model_version(spec.name, version))
+        origin = f"{found.run_id}/{found.creation_timestamp}/{found.source}"
+        job = Job(self.registry.uri, False, spec, version, origin)
         prepare_version(job, self.root)
         self.folders.setdefault(spec.name, {})[version] = job.folder
 
