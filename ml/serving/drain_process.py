@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ml.serving.journal import replace
+from ml.serving.priority import stand_back
 from ml.spec import ModelSpec
 
 SPECS = "specs"
@@ -81,6 +82,7 @@ def drain_until_told(
     root: Path, log_uri: str, storage_options: Mapping[str, str] | None, every: float, parent: int
 ) -> None:
     """Drain a root until SIGTERM, or until the process that started this one is gone."""
+    stand_back()
     from ml.data.prediction_log import PredictionLog
     from ml.serving.drain import Drain
 

@@ -20,6 +20,7 @@ from ml.errors import DataError, WatchkeeperError
 from ml.serving import state as states
 from ml.serving.drain_process import keep_spec
 from ml.serving.preparing import Job, Preparer, notes_of
+from ml.serving.priority import stand_back
 from ml.serving.routing import CANARY, CHAMPION, SHADOW, Routes
 from ml.serving.state import ModelState, State
 from ml.spec import ModelSpec
@@ -102,6 +103,7 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Follow until told to stop."""
+        stand_back()
         looked = float("-inf")
         self.preparer.tidy()
         try:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.errors import DataError
+from ml.serving.priority import stand_back
 
 if TYPE_CHECKING:
     from ml.serving.rows import Engine
@@ -88,7 +89,7 @@ class Preparer:
         self._used = time.monotonic()
         if self._pool is None:
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
         try:
             return self._pool.submit(prepare_version, job, self.root)
         except BrokenProcessPool:  # a file crashed it; that file's own future said so
@@ -106,7 +107,8 @@ class Preparer:
             self._pool = None
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
+    stand_back()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
