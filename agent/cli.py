@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the answer is "no", 2 the input or the configuration is wr
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,11 +50,22 @@ Person = Annotated[str | None, typer.Option("--as", help="Who you are in approva
 Reason = Annotated[str, typer.Option(help="Why; kept with the decision.")]
 
 
+_open = ExitStack()
+"""What the command that runs has opened; closed when it ends, however it ends."""
+
+
+@app.callback()
+def _close_at_the_end(context: typer.Context) -> None:
+    context.call_on_close(_open.close)
+
+
 def _services(home: Path | None, *, migrate: bool = False) -> Services:
     from agent.bootstrap import build
     from agent.settings import load_settings
 
-    return build(load_settings(home=home), migrate=migrate)
+    services = build(load_settings(home=home), migrate=migrate)
+    _open.callback(services.store.close)
+    return services
 
 
 def _show(as_json: bool, data: Any, render: Callable[[Any], None]) -> None:
@@ -266,7 +278,7 @@ def withdraw(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Take a proposal back before it has started, approved or not."""
+    """Take back a proposal that waits for a decision."""
     from agent.commands.queue import decide, render_decision
 
     _show(json, decide(_services(home), proposal, "withdraw", person=person, reason=reason), render_decision)

@@ -19,11 +19,13 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from agent.domain.errors import LeaseLost, Refused, Superseded, Unavailable, WatchkeeperError
-from agent.domain.incident import IncidentEvent
-from agent.domain.proposal import ProposalEvent
-from agent.pipeline.approve import require_intact
+from agent.domain.deciding import When
+from agent.domain.errors import Conflict, Held, LeaseLost, Refused, Superseded, Unavailable, WatchkeeperError
+from agent.domain.incident import IncidentEvent, IncidentState
+from agent.domain.proposal import ProposalEvent, ProposalState
 from agent.pipeline.execute import STEPS, Work, finish
+from agent.pipeline.freeze import held_back
+from agent.pipeline.release import require_released, start_of
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, move_proposal, promise
@@ -56,13 +58,13 @@ def claim(services: Services, *, worker: str) -> Execution | None:
             .order_by(Execution.created_at)
             .with_for_update(skip_locked=True)
         ).all()
-        row = next((row for row in rows if row.state == "running" or _may_start(services, session, row)), None)
+        row = next((row for row in rows if _may_go_on(services, session, row)), None)
         if row is None:
             return None
         proposal = session.get_one(Proposal, row.proposal_id)
         row.worker, row.token, row.lease_until = worker, row.token + 1, wall + LEASE
         if row.state == "ready":
-            row.state, row.started_at = "running", wall
+            row.state, row.started_at, proposal.started_at = "running", wall, services.now(session)
             move_proposal(session, proposal, ProposalEvent.START, at=services.now(session), actor=worker)
         else:
             audit.append(
@@ -76,22 +78,26 @@ def claim(services: Services, *, worker: str) -> Execution | None:
         return row
 
 
-def _may_start(services: Services, session: Session, row: Execution) -> bool:
-    policy, now = services.policy(), services.now(session)
-    if queries.control(session).frozen or policy.freeze_at(now) is not None:
-        return False
+def _may_go_on(services: Services, session: Session, row: Execution) -> bool:
+    """Whether policy and kill switch let an execution start, or be taken over, now.
+
+    One that may have switched a version already is taken over in any case: what it did must be recorded.
+    """
+    if row.state == "running":
+        return queries.may_have_switched(session, row) or not held_back(services, session, hold=True)
     proposal = session.get_one(Proposal, row.proposal_id)
-    recent = session.scalars(
-        select(Execution.id)
-        .join(Proposal, Proposal.id == Execution.proposal_id)
-        .where(
-            Proposal.model == proposal.model,
-            Proposal.approved_at > now - timedelta(hours=1),
-            Execution.id != row.id,
-            Execution.state.in_(("running", "done", "failed")),
+    if proposal.state != ProposalState.APPROVED:
+        row.state, row.error = "superseded", f"its proposal is {proposal.state}, not approved"
+        at = services.now(session)
+        audit.append(
+            session, at=at, actor="executor", event="execution dropped", subject=proposal.id, data={"why": row.error}
         )
-    ).all()
-    return len(recent) < policy.max_actions_per_hour
+        return False
+    try:
+        require_released(session, proposal)
+    except Conflict:
+        return True  # run finds the same, and ends it
+    return start_of(services, session, proposal, hold=True).when is not When.LATER
 
 
 def run(services: Services, execution: Execution) -> None:
@@ -104,8 +110,8 @@ def run(services: Services, execution: Execution) -> None:
     try:
         with services.store.read() as session:
             proposal = session.get_one(Proposal, execution.proposal_id)
+            require_released(session, proposal)
             spec = queries.spec_of(session, proposal.model)
-        require_intact(proposal)
         action = actions.parse_action(proposal.action)
         with _heartbeat(services, execution) as stopped:
             work = Work(services, proposal, action, spec, services.now(), attempt=execution.token, stopped=stopped)
@@ -120,6 +126,8 @@ def run(services: Services, execution: Execution) -> None:
         log.warning("execution %s: %s", execution.id, error)
     except Unavailable as error:
         log.warning("execution %s is taken up again when its lease has run out: %s", execution.id, error)
+    except Held as error:
+        log.warning("execution %s waits, and is taken up again afterwards: %s", execution.id, error)
     except Superseded as error:
         _abandon(services, execution, ProposalEvent.SUPERSEDE, "superseded", str(error))
     except Refused as error:
@@ -154,6 +162,8 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
         step = session.scalar(
             select(ExecutionStep).where(ExecutionStep.execution_id == row.id, ExecutionStep.name == name)
         )
+        if step is None and (said := held_back(services, session, hold=True)):
+            raise Held(said)
         stale = name == "recheck" and not switched
         if step is not None and step.state == "done" and not stale:
             return dict(step.result or {})
@@ -233,7 +243,8 @@ def _abandon(services: Services, execution: Execution, event: ProposalEvent, sta
             now = services.now(session)
             row.state, row.finished_at, row.error = state, services.wall(), why
             move_proposal(session, proposal, event, at=now, actor=execution.worker or "", reason=why)
-            if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
+            incident = session.get(Incident, proposal.incident_id) if proposal.incident_id else None
+            if incident is not None and incident.state == IncidentState.ACTING:
                 move_incident(session, incident, IncidentEvent.ABORT, at=now, actor="watchkeeper", reason=why)
             promise(
                 session,

@@ -6,7 +6,7 @@ import enum
 import sys
 import types
 import typing
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from agent.domain.policy import Policy  # noqa: E402
 from ml.spec import DEFAULT_METRIC, METRICS, RESERVED, ModelSpec, format_duration  # noqa: E402
 
 INTRODUCTION = """\
@@ -28,6 +29,28 @@ monitors, reports and answers read them from the spec.
 
 A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none.
 """
+
+
+POLICY_INTRODUCTION = """\
+<!-- Made by docs/generate.py from agent/domain/policy.py and freezes.py: change those, then run `make docs`. -->
+# The policy: approvals.yaml
+
+Who may decide what, when nothing runs, and how much may run. The file stands in the workspace and is read again for
+each decision and for each start, so a change counts at once, also for what was approved before it. Nothing is required;
+what is not written is refused or has the default below. An unknown or repeated key is refused; every error names the
+file, the line and the key. [How to use it](../how-to/approvals.md).
+
+A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none. Patterns are those of file names:
+`bike-*`.
+"""
+
+
+def policy_page() -> str:
+    """The whole of docs/reference/approvals.md."""
+    parts = [POLICY_INTRODUCTION, "## Keys\n", _table(Policy)]
+    for path, model in _sections(Policy, ""):
+        parts += [f"## `{path}`\n", *([f"{_summary(model)}\n"] if _summary(model) else []), _table(model)]
+    return "\n".join(parts)
 
 
 def spec_page() -> str:
@@ -72,19 +95,36 @@ def _sections(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str,
 
 
 def _part(annotation: object) -> type[BaseModel] | None:
-    if typing.get_origin(annotation) is dict:
-        return _part(typing.get_args(annotation)[1])
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is dict:
+        return _part(arguments[1])
+    if origin is tuple:
+        return _part(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return next((found for part in arguments if (found := _part(part))), None)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _type(field: FieldInfo) -> str:
     bounds = {type(rule).__name__: getattr(rule, type(rule).__name__.lower(), "") for rule in field.metadata}
-    limits = [f"{sign} {bounds[name]}" for name, sign in _SIGNS.items() if name in bounds]
+    limits = [f"{sign} {_written(bounds[name])}" for name, sign in _SIGNS.items() if name in bounds]
     return " ".join([_name(field.annotation), *([f"({', '.join(limits)})"] if limits else [])])
 
 
+def _written(value: object) -> object:
+    return format_duration(value) if isinstance(value, timedelta) else value
+
+
 _SIGNS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
-_NAMES = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", timedelta: "length of time"}
+_NAMES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    timedelta: "length of time",
+    datetime: "time, such as `2026-12-23T18:00`",
+    time: "time of day, such as `18:00`",
+}
 
 
 def _name(annotation: object) -> str:
@@ -98,9 +138,12 @@ def _name(annotation: object) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_name(part) for part in arguments if part is not type(None))
     if origin is tuple:
+        if _part(arguments[0]):
+            return "list of parts, see below"
         return f"list of {_name(arguments[0])}" if arguments[-1] is ... else f"[{', '.join(map(_name, arguments))}]"
     if origin is dict:
-        return f"mapping of names to {'parts, see below' if _part(arguments[1]) else 'values'}"
+        keys = "names" if arguments[0] is str else _name(arguments[0])
+        return f"mapping of {keys} to {'parts, see below' if _part(arguments[1]) else 'values'}"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in annotation)
     if _part(annotation):
@@ -116,10 +159,12 @@ def _default(field: FieldInfo) -> str:
         return f"`{format_duration(value)}`"
     if value is None or value in ("", (), {}) or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, tuple):
+        return _codes(map(str, value))
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-PAGES = {"docs/reference/spec.md": spec_page}
+PAGES = {"docs/reference/approvals.md": policy_page, "docs/reference/spec.md": spec_page}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`proposal`, `approve`, `reject`, `freeze`: the queue and the people before it."""
+"""`proposal`, `approve`, `reject`, `withdraw`, `freeze`: the queue and the people before it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from agent.commands.output import console, number, styled, table, when
 from agent.commands.workspace import me
-from agent.domain import policy as policies
+from agent.domain.deciding import who_may_decide
 from agent.pipeline import approve as decisions
-from agent.pipeline.freeze import freeze, unfreeze
+from agent.pipeline.explain import explain
+from agent.pipeline.freeze import freeze, next_step, unfreeze, who_asked
+from agent.pipeline.release import request_of
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Approval, Execution, ExecutionStep, Proposal
@@ -88,8 +90,7 @@ def render_proposals(items: list[dict[str, Any]]) -> None:
 def show_proposal(services: Services, wanted: str) -> dict[str, Any]:
     with services.store.read() as session:
         row = queries.by_id(session, Proposal, wanted)
-        request = decisions.request_of(row)
-        return {**plain_proposal(session, row), "who_may_decide": policies.who_may_decide(services.policy(), request)}
+        return {**plain_proposal(session, row), "who_may_decide": who_may_decide(services.policy(), request_of(row))}
 
 
 def render_proposal(item: dict[str, Any]) -> None:
@@ -129,66 +130,59 @@ def _render_trial(trial: dict[str, Any]) -> None:
         console.print(f"  gain in loss a row {number(trial['gain'])} [{number(low)}, {number(high)}]")
 
 
-def decide(services: Services, wanted: str, *, person: str | None, reason: str, approve: bool) -> dict[str, Any]:
-    """Approve or reject as a person; what the proposal became."""
-    with services.store.write() as session:
-        if approve:
-            row = decisions.approve(services, session, wanted, person=person or me(), reason=reason)
-        else:
-            row = decisions.reject(services, session, wanted, person=person or me(), reason=reason)
-        session.flush()
-        return plain_proposal(session, row)
+def decide(
+    services: Services, wanted: str, verb: str, *, person: str | None, reason: str, digest: str | None = None
+) -> dict[str, Any]:
+    """Approve, reject or withdraw as a person; what the proposal became, and what it still needs."""
+    if verb == "withdraw":
+        row = decisions.withdraw(services, wanted, person=person or me(), reason=reason)
+    else:
+        act = decisions.approve if verb == "approve" else decisions.reject
+        row = act(services, wanted, person=person or me(), reason=reason, digest=digest)
+    with services.store.read() as session:
+        found = explain(services, session, session.get_one(Proposal, row.id))
+        return {
+            **plain_proposal(session, session.get_one(Proposal, row.id)),
+            "still_needed": found.still_needed,
+            "says": found.says,
+        }
 
 
 def render_decision(item: dict[str, Any]) -> None:
     console.print(f"Proposal {item['id']} is {styled(item['state'])}.")
     if item["state"] == "approved":
+        console.print(item["says"], markup=False)
         console.print(
             "A worker carries it out: `watchkeeper serve` (or `worker`) within a second, `watchkeeper watch` at once."
         )
     elif item["state"] == "pending":
-        console.print(f"{len(item['approvals'])} approval(s) so far; more are needed.")
+        console.print(item["says"], markup=False)
     elif item["reason"]:
         console.print(item["reason"], markup=False)
 
 
-def explain_policy(services: Services, wanted: str) -> dict[str, Any]:
-    """Who may decide on a proposal, person by person."""
-    policy = services.policy()
-    with services.store.read() as session:
-        row = queries.by_id(session, Proposal, wanted)
-        request = decisions.request_of(row)
-    rule = policy.rule(request.kind, request.risk)
-    people = {name: policies.may_decide(policy, request, name) for name in policy.people}
+def set_frozen(services: Services, frozen: bool, *, person: str | None, reason: str) -> dict[str, Any]:
+    """Turn the kill switch on, or ask for it to be turned off."""
+    person = person or me()
+    with services.store.write() as session:
+        if frozen:
+            freeze(services, session, person=person, reason=reason)
+            asked = who_asked(services, session)
+        else:
+            asked = unfreeze(services, session, person=person, reason=reason)
+    still = frozen or asked.missing > 0
     return {
-        "proposal": row.id,
-        "risk": str(request.risk),
-        "approvals_needed": rule.approvals,
-        "roles": list(rule.roles),
-        "people": {name: {"allowed": answer.allowed, "reason": answer.reason} for name, answer in people.items()},
+        "frozen": still,
+        "by": person,
+        "reason": reason,
+        "asked_to_lift": [{"person": one.person, "reason": one.reason, "at": one.at} for one in asked.by],
+        "still_needed": asked.missing if still else 0,
+        "who_can_still": list(asked.could) if still else [],
+        "says": "Frozen: no execution starts anywhere." if frozen else next_step(asked),
     }
 
 
-def render_policy(item: dict[str, Any]) -> None:
-    console.print(
-        f"{item['proposal']} is of {item['risk']} risk: "
-        f"{item['approvals_needed']} approval(s) by {', '.join(item['roles'])}."
-    )
-    for name, answer in item["people"].items():
-        console.print(f"  {'may' if answer['allowed'] else 'may not'}: {name}. {answer['reason']}", markup=False)
-    if not item["people"]:
-        console.print("approvals.yaml names nobody, so nobody may decide.")
-
-
-def set_frozen(services: Services, frozen: bool, *, person: str | None, reason: str) -> dict[str, Any]:
-    """Turn the kill switch on or off."""
-    with services.store.write() as session:
-        if frozen:
-            freeze(services, session, person=person or me(), reason=reason)
-        else:
-            unfreeze(services, session, person=person or me(), reason=reason)
-    return {"frozen": frozen, "by": person or me(), "reason": reason}
-
-
 def render_frozen(item: dict[str, Any]) -> None:
-    console.print("Frozen: no execution starts anywhere." if item["frozen"] else "Not frozen: executions start again.")
+    console.print(item["says"], markup=False)
+    if item["frozen"] and not item["asked_to_lift"]:
+        console.print(f"To lift it takes {item['still_needed']} people: watchkeeper unfreeze --reason …")

@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from agent.commands.output import console, number, styled, table, when
+from agent.domain.deciding import When
 from agent.domain.errors import InvalidInput, NotFound
+from agent.domain.proposal import ProposalState
 from agent.executor import run_ready
 from agent.pipeline.notify import deliver_due
+from agent.pipeline.release import start_of
 from agent.pipeline.services import Services
 from agent.pipeline.watch import Turn, watch
 from agent.scheduler import worker_name
@@ -44,15 +47,28 @@ def take_turns(services: Services, model: str | None, at: str | None) -> list[di
     if model is not None and (reason := missing[model]):
         raise InvalidInput(reason)
     run_ready(services, worker=worker_name())
+    waiting = {name: waits_to_start(services, name) for name in specs}
     turns = []
     for name, spec in specs.items():
         if reason := missing[name]:
-            turns.append({**plain_turn(Turn(name, moment, looked=False)), "notes": [reason]})
+            turns.append({**plain_turn(Turn(name, moment, looked=False)), "notes": [reason, *waiting[name]]})
         else:
             turn = watch(services, name, moment)
-            turns.append({**plain_turn(turn), "notes": _notes(services, spec, turn)})
+            turns.append({**plain_turn(turn), "notes": [*_notes(services, spec, turn), *waiting[name]]})
     deliver_due(services)
     return turns
+
+
+def waits_to_start(services: Services, model: str) -> list[str]:
+    """What is approved and held back, and by what: kill switch, freeze, hourly bound, cooldown."""
+    with services.store.read() as session:
+        live = queries.live_proposal(session, model)
+        if live is None or live.state != ProposalState.APPROVED:
+            return []
+        start = start_of(services, session, live)
+    if start.when is When.NOW:
+        return []
+    return [f"Approved and held back: {live.kind} of {model} ({live.id}): {start.reason}."]
 
 
 def _nothing_to_see(services: Services, spec: ModelSpec, moment: datetime, *, asked: bool) -> str | None:

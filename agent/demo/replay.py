@@ -106,11 +106,8 @@ def take_turn(stage: Stage, chapter: Chapter, at: datetime, decide: Decider | No
 
 def decide_as_scripted(services: Services, proposal: str, decision: Decision) -> None:
     """The scripted approver's decision."""
-    with services.store.write() as session:
-        if decision.approve:
-            decisions.approve(services, session, proposal, person=APPROVER, reason=decision.reason)
-        else:
-            decisions.reject(services, session, proposal, person=APPROVER, reason=decision.reason)
+    act = decisions.approve if decision.approve else decisions.reject
+    act(services, proposal, person=APPROVER, reason=decision.reason)
 
 
 def _owner_hears(stage: Stage, chapter: Chapter, at: datetime) -> None:

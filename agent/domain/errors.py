@@ -7,6 +7,7 @@ WatchkeeperError
     ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
     ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
     ├── Superseded        the world is not the one that was approved             (recorded)
+    ├── Held              the kill switch or a freeze; it goes on afterwards     (internal)
     └── LeaseLost         another worker has taken the execution over            (internal)
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "Conflict",
     "DataError",
     "Expired",
+    "Held",
     "IllegalTransition",
     "InvalidInput",
     "LeaseLost",
@@ -39,6 +41,10 @@ class Refused(WatchkeeperError):
 
 class Superseded(Conflict):
     """The world is no longer the one that was approved; nothing was done."""
+
+
+class Held(Conflict):
+    """Nothing may be executed now; what was begun waits, and goes on when that is over."""
 
 
 class IllegalTransition(Conflict):

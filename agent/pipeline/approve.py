@@ -1,165 +1,278 @@
-"""A person decides. Policy says who may; the decision is bound to the exact bytes that were shown."""
+"""A person decides. Policy says who may; the decision is bound to the exact bytes that were shown.
+
+The registry is asked before the transaction, never in it; rows are always locked in the same order (execution,
+proposal, incident, audit), so that whoever decides at the same moment waits, and then sees the decision.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from agent.domain import policy as policies
+from agent.domain.deciding import Outcome, approves_itself, may_decide, standing
 from agent.domain.errors import Conflict, Expired, InvalidInput, NotAllowed
 from agent.domain.incident import IncidentEvent
-from agent.domain.policy import Request
+from agent.domain.policy import BY_POLICY, Policy, folded
 from agent.domain.proposal import ProposalEvent, ProposalState
-from agent.pipeline.propose import supersede_if_changed
+from agent.pipeline.propose import champion_of, overtaken_by
+from agent.pipeline.release import given_on, request_of, require_intact, seal
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, move_proposal
 from agent.store.tables import Approval, Execution, Incident, Proposal
-from tools import actions
-from tools.actions import ActionKind, Risk
 
-
-def request_of(proposal: Proposal) -> Request:
-    """A proposal as policy sees it; the risk is looked up again, not believed."""
-    kind = ActionKind(proposal.kind)
-    return Request(proposal.model, kind, Risk(actions.CHARACTER[kind].risk), proposal.requested_by)
-
-
-def require_intact(proposal: Proposal) -> None:
-    """Raises: Conflict when the stored action is not the one whose digest was shown, or its row says otherwise."""
-    try:
-        action = actions.parse_action(proposal.action)
-        intact = (actions.digest(action), action.kind, action.model) == (
-            proposal.digest, proposal.kind, proposal.model,
-        )  # fmt: skip
-    except ValidationError:
-        intact = False
-    if not intact:
-        raise Conflict(f"Proposal {proposal.id} was changed after it was made; it will never run. Ask for a new one.")
+UNDECIDED = (ProposalState.PENDING, ProposalState.APPROVED)
 
 
 def approve(
-    services: Services, session: Session, proposal_id: str, *, person: str, reason: str = "", digest: str | None = None
+    services: Services, proposal_id: str, *, person: str, reason: str = "", digest: str | None = None
 ) -> Proposal:
     """Record one approval; the one that completes the quorum releases the proposal for execution.
 
     `digest`: what the person was shown, checked when given. Approving twice is the same as once.
-    Raises: NotFound, NotAllowed, Expired, Conflict, InvalidInput, each saying what to do next.
+    Raises: NotFound, NotAllowed, Expired, Conflict (also when it was overtaken), InvalidInput: what to do next.
     """
-    proposal = _pending(services, session, proposal_id, person, digest)
-    policy, at = services.policy(), services.now(session)
-    rule = policy.rule(ActionKind(proposal.kind), request_of(proposal).risk)
-    if rule.reason and not reason.strip():
-        raise InvalidInput(f"Proposal {proposal.id} is of {proposal.risk} risk: an approval must give a --reason.")
-    if gone := supersede_if_changed(services, session, proposal):
-        move_proposal(session, proposal, ProposalEvent.SUPERSEDE, at=at, actor="watchkeeper", reason=gone)
-        _decline(session, proposal, at, f"superseded: {gone}")
-        return proposal
-    _record(session, proposal, person, "approve", reason, at)
-    approvers = session.scalars(
-        select(Approval.person).where(
-            Approval.proposal_id == proposal.id, Approval.decision == "approve", Approval.digest == proposal.digest
-        )
-    ).all()
-    if policies.has_quorum(policy, request_of(proposal), approvers):
-        move_proposal(session, proposal, ProposalEvent.APPROVE, at=at, actor=person, reason=reason)
-        proposal.approved_at, proposal.execute_by = at, at + policy.execution_expiry
-        session.add(Execution(proposal_id=proposal.id, created_at=services.wall()))
-        if incident := _incident(session, proposal):
-            move_incident(session, incident, IncidentEvent.APPROVE, at=at, actor=person, reason=reason)
-    session.flush()
+    with services.store.read() as session:
+        row = queries.by_id(session, Proposal, proposal_id)
+        proposal_id, asked = row.id, row.model if row.action.get("expected_version") is not None else None
+    champion = champion_of(services, asked) if asked is not None else None
+    with services.store.write() as session:
+        proposal = _locked(session, proposal_id)
+        if _said(session, proposal, person, "approve", digest):
+            return proposal
+        policy, at = services.policy(), services.now(session)
+        _require_decidable(policy, session, proposal, person, digest, at)
+        rule = policy.rule(request_of(proposal).kind, request_of(proposal).risk)
+        if rule.reason and not reason.strip():
+            raise InvalidInput(f"Proposal {proposal.id} is of {proposal.risk} risk: an approval must give a --reason.")
+        gone = overtaken_by(proposal, champion)
+        if gone is None:
+            _record(session, policy, proposal, person, "approve", reason, at)
+            _release_if_enough(services, policy, session, proposal, person, reason)
+        else:
+            _end(session, proposal, ProposalEvent.SUPERSEDE, at, "watchkeeper", gone, f"superseded: {gone}")
+    if gone is not None:
+        raise Conflict(f"Proposal {proposal.id} was overtaken and will not run: {gone}.")
     return proposal
 
 
-def reject(services: Services, session: Session, proposal_id: str, *, person: str, reason: str) -> Proposal:
-    """Turn a proposal down; it never runs. Raises: as `approve`, and InvalidInput without a reason."""
+def reject(services: Services, proposal_id: str, *, person: str, reason: str, digest: str | None = None) -> Proposal:
+    """Record one rejection; the one that completes the rule's `rejections` ends the proposal, and it never runs.
+
+    Raises: as `approve`, and InvalidInput without a reason.
+    """
     if not reason.strip():
         raise InvalidInput("A rejection needs a --reason: it is what the next diagnosis and the report will say.")
-    proposal = _pending(services, session, proposal_id, person, None)
-    at = services.now(session)
-    _record(session, proposal, person, "reject", reason, at)
-    move_proposal(session, proposal, ProposalEvent.REJECT, at=at, actor=person, reason=reason)
-    _decline(session, proposal, at, f"rejected by {person}: {reason}", actor=person)
-    return proposal
+    with services.store.write() as session:
+        proposal = _locked(session, proposal_id)
+        if _said(session, proposal, person, "reject", digest):
+            return proposal
+        policy, at = services.policy(), services.now(session)
+        _require_decidable(policy, session, proposal, person, digest, at)
+        _record(session, policy, proposal, person, "reject", reason, at)
+        if standing(policy, request_of(proposal), given_on(session, proposal)).outcome is Outcome.REJECTED:
+            told = f"rejected by {person}: {reason}"
+            _end(session, proposal, ProposalEvent.REJECT, at, person, reason, told, by=person)
+        return proposal
+
+
+def withdraw(services: Services, proposal_id: str, *, person: str, reason: str) -> Proposal:
+    """Take back a proposal that waits for a decision: who asked for it, or anybody who may decide on it.
+
+    Raises: NotFound, NotAllowed, Conflict once it is decided, InvalidInput without a reason.
+    """
+    if not reason.strip():
+        raise InvalidInput("To withdraw a proposal takes a --reason.")
+    with services.store.write() as session:
+        proposal = _locked(session, proposal_id)
+        policy, at = services.policy(), services.now(session)
+        answer = may_decide(policy, request_of(proposal), person)
+        asked = person in policy.people and folded(person) == folded(proposal.requested_by)
+        if not (answer.allowed or asked):
+            raise NotAllowed(answer.reason)
+        if proposal.state == ProposalState.APPROVED:
+            raise Conflict(f"Proposal {proposal.id} is approved already; `watchkeeper cancel {proposal.id}` stops it.")
+        told = f"withdrawn by {person}: {reason}"
+        _end(session, proposal, ProposalEvent.WITHDRAW, at, person, reason, told, by=person)
+        return proposal
 
 
 def expire(services: Services, session: Session) -> list[Proposal]:
     """End every proposal whose time to be decided, or to be started, has passed."""
     now = services.now(session)
-    overdue = session.scalars(
-        select(Proposal)
-        .where(
-            ((Proposal.state == ProposalState.PENDING) & (Proposal.approve_by <= now))
-            | ((Proposal.state == ProposalState.APPROVED) & (Proposal.execute_by <= now))
-        )
-        .with_for_update(skip_locked=True)
-    ).all()
-    for proposal in overdue:
-        _expire_one(session, proposal, now)
-    return list(overdue)
-
-
-def _expire_one(session: Session, proposal: Proposal, now: datetime) -> None:
-    what = "nobody decided" if proposal.state == ProposalState.PENDING else "nothing executed it"
-    by = proposal.approve_by if proposal.state == ProposalState.PENDING else proposal.execute_by
-    why = f"{what} by {by:%Y-%m-%d %H:%M} UTC"
-    move_proposal(session, proposal, ProposalEvent.EXPIRE, at=now, actor="clock", reason=why)
-    session.execute(
-        update(Execution)
-        .where(Execution.proposal_id == proposal.id, Execution.state == "ready")
-        .values(state="superseded", error=why)
+    late = or_(
+        and_(Proposal.state == ProposalState.PENDING, Proposal.approve_by <= now),
+        and_(Proposal.state == ProposalState.APPROVED, Proposal.execute_by <= now),
     )
-    _decline(session, proposal, now, f"expired: {why}")
+    ids = session.scalars(select(Proposal.id).where(late).order_by(Proposal.id)).all()
+    overdue = _lock_free(session, ids) if ids else []
+    overdue = [row for row in overdue if _is_late(row, now)]
+    for proposal in overdue:
+        pending = proposal.state == ProposalState.PENDING
+        by = proposal.approve_by if pending else proposal.execute_by
+        why = f"{'nobody decided' if pending else 'nothing executed it'} by {by:%Y-%m-%d %H:%M} UTC"
+        _end(session, proposal, ProposalEvent.EXPIRE, now, "clock", why, f"expired: {why}")
+    return overdue
 
 
-def _pending(services: Services, session: Session, proposal_id: str, person: str, digest: str | None) -> Proposal:
-    proposal = queries.by_id(session, Proposal, proposal_id)
-    session.refresh(
-        proposal, with_for_update=True
-    )  # whoever clicks at the same moment waits, and then sees this decision
-    answer = policies.may_decide(services.policy(), request_of(proposal), person)
+def supersede_overtaken(services: Services, model: str) -> Proposal | None:
+    """End the model's waiting proposal if another version answers than when it was made."""
+    with services.store.read() as session:
+        live = queries.live_proposal(session, model)
+    if live is None or live.state not in UNDECIDED or live.action.get("expected_version") is None:
+        return None
+    champion = champion_of(services, model)
+    if overtaken_by(live, champion) is None:
+        return None
+    with services.store.write() as session:
+        proposal = _locked(session, live.id)
+        gone = overtaken_by(proposal, champion)
+        if proposal.state not in UNDECIDED or gone is None:
+            return None
+        at = services.now(session)
+        _end(session, proposal, ProposalEvent.SUPERSEDE, at, "watchkeeper", gone, f"superseded: {gone}")
+        return proposal
+
+
+def auto_approve(services: Services, model: str) -> Proposal | None:
+    """Release the model's pending proposal if `auto_approve` of the policy covers it: the policy's own decision."""
+    policy = services.policy()
+    if policy.auto_approve is None:
+        return None
+    with services.store.write() as session:
+        live = queries.live_proposal(session, model)
+        if live is None or live.state != ProposalState.PENDING or not approves_itself(policy, request_of(live)):
+            return None
+        proposal, at = _locked(session, live.id), services.now(session)
+        if proposal.state != ProposalState.PENDING or at >= proposal.approve_by:
+            return None
+        require_intact(session, proposal)
+        reason = f"auto_approve of approvals.yaml ({policy.digest[:16]}), for which {policy.auto_approve.by} answers"
+        _record(session, policy, proposal, BY_POLICY, "approve", reason, at)
+        _release_if_enough(services, policy, session, proposal, BY_POLICY, reason)
+        return proposal
+
+
+def _require_decidable(
+    policy: Policy, session: Session, proposal: Proposal, person: str, digest: str | None, at: datetime
+) -> None:
+    answer = may_decide(policy, request_of(proposal), person)
     if not answer.allowed:
         raise NotAllowed(answer.reason)
     if proposal.state != ProposalState.PENDING:
         when = f" ({proposal.reason})" if proposal.reason else ""
         raise Conflict(f"Proposal {proposal.id} is already {proposal.state}{when}; there is nothing left to decide.")
-    if services.now(session) >= proposal.approve_by:
+    if at >= proposal.approve_by:
         raise Expired(
             f"Proposal {proposal.id} expired at {proposal.approve_by:%Y-%m-%d %H:%M} UTC; "
             "the next watch proposes again if it is still needed."
         )
-    require_intact(proposal)
+    require_intact(session, proposal)
     if digest is not None and digest != proposal.digest:
         raise Conflict(f"Proposal {proposal.id} is not the one you were shown; look at it again before deciding.")
-    return proposal
 
 
-def _record(session: Session, proposal: Proposal, person: str, decision: str, reason: str, at: datetime) -> None:
-    known = session.scalar(select(Approval).where(Approval.proposal_id == proposal.id, Approval.person == person))
-    if known is not None and known.decision == decision:
+def _release_if_enough(
+    services: Services, policy: Policy, session: Session, proposal: Proposal, person: str, reason: str
+) -> None:
+    """Hand a proposal to the executor once its quorum is complete; the audit seals what was approved, and by whom."""
+    decided = standing(policy, request_of(proposal), given_on(session, proposal))
+    if decided.outcome is not Outcome.APPROVED:
         return
+    at = services.now(session)
+    proposal.approved_at, proposal.execute_by = at, at + policy.execution_expiry
+    session.flush()
+    sealed = {
+        "seal": seal(session, proposal, approved=True),
+        "counted": list(decided.counted),
+        "policy": policy.digest,
+        "execute_by": proposal.execute_by.isoformat(),
+    }
+    move_proposal(session, proposal, ProposalEvent.APPROVE, at=at, actor=person, reason=reason, data=sealed)
+    session.add(Execution(proposal_id=proposal.id, created_at=services.wall()))
+    if incident := _incident(session, proposal):
+        move_incident(session, incident, IncidentEvent.APPROVE, at=at, actor=person, reason=reason)
+    session.flush()
+
+
+def _end(
+    session: Session,
+    proposal: Proposal,
+    event: ProposalEvent,
+    at: datetime,
+    actor: str,
+    reason: str,
+    told: str,
+    by: str = "watchkeeper",
+) -> None:
+    """End a proposal that has not started, with its execution and what its incident waited for."""
+    move_proposal(session, proposal, event, at=at, actor=actor, reason=reason)
+    session.execute(
+        update(Execution)
+        .where(Execution.proposal_id == proposal.id, Execution.state == "ready")
+        .values(state="superseded", error=reason)
+    )
+    if incident := _incident(session, proposal):
+        move_incident(session, incident, IncidentEvent.DECLINE, at=at, actor=by, reason=told)
+    session.flush()
+
+
+def _record(
+    session: Session, policy: Policy, proposal: Proposal, person: str, decision: str, reason: str, at: datetime
+) -> None:
+    known = session.scalar(select(Approval).where(Approval.proposal_id == proposal.id, Approval.person == person))
     if known is None:
         known = Approval(proposal_id=proposal.id, person=person)
         session.add(known)
     # Somebody who approved may think better of it before the quorum: the row has the last word, the audit has both.
     known.decision, known.digest, known.reason, known.at = decision, proposal.digest, reason, at
-    audit.append(
-        session,
-        at=at,
-        actor=person,
-        event=f"decision {decision}",
-        subject=proposal.id,
-        data={"digest": proposal.digest, "reason": reason},
+    data = {"digest": proposal.digest, "reason": reason, "policy": policy.digest}
+    audit.append(session, at=at, actor=person, event=f"decision {decision}", subject=proposal.id, data=data)
+
+
+def _said(session: Session, proposal: Proposal, person: str, decision: str, digest: str | None) -> bool:
+    """Whether this person has decided the same on these bytes before."""
+    if digest not in (None, proposal.digest):
+        return False
+    said = session.scalar(
+        select(Approval.decision).where(Approval.proposal_id == proposal.id, Approval.person == person)
     )
+    return said == decision
+
+
+def _locked(session: Session, wanted: str) -> Proposal:
+    """A proposal that is ours until the end of the transaction, with its execution and its incident."""
+    proposal = queries.by_id(session, Proposal, wanted)
+    session.execute(select(Execution.id).where(Execution.proposal_id == proposal.id).with_for_update())
+    session.refresh(proposal, with_for_update=True)
+    if proposal.incident_id:
+        session.execute(select(Incident.id).where(Incident.id == proposal.incident_id).with_for_update())
+    return proposal
+
+
+def _lock_free(session: Session, ids: Iterable[str]) -> list[Proposal]:
+    """Those of the proposals that nobody else is at work on, locked in the order that everybody keeps."""
+    ids = list(ids)
+    executions = select(Execution.id, Execution.proposal_id).where(Execution.proposal_id.in_(ids))
+    theirs = {row.proposal_id for row in session.execute(executions)}
+    ours = session.execute(executions.with_for_update(skip_locked=True)).all()
+    free = [wanted for wanted in ids if wanted not in theirs - {row.proposal_id for row in ours}]
+    query = select(Proposal).where(Proposal.id.in_(free)).order_by(Proposal.id)
+    found = session.scalars(query.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
+    incidents = sorted({row.incident_id for row in found if row.incident_id})
+    if incidents:
+        session.execute(select(Incident.id).where(Incident.id.in_(incidents)).order_by(Incident.id).with_for_update())
+    return list(found)
+
+
+def _is_late(proposal: Proposal, now: datetime) -> bool:
+    if proposal.state == ProposalState.PENDING:
+        return proposal.approve_by <= now
+    return proposal.state == ProposalState.APPROVED and proposal.execute_by is not None and proposal.execute_by <= now
 
 
 def _incident(session: Session, proposal: Proposal) -> Incident | None:
     return session.get(Incident, proposal.incident_id) if proposal.incident_id else None
-
-
-def _decline(session: Session, proposal: Proposal, at: datetime, reason: str, actor: str = "watchkeeper") -> None:
-    if incident := _incident(session, proposal):
-        move_incident(session, incident, IncidentEvent.DECLINE, at=at, actor=actor, reason=reason)

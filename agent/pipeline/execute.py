@@ -14,17 +14,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.domain import policy as policies
-from agent.domain.errors import Refused, Superseded
+from agent.domain.deciding import When
+from agent.domain.errors import Held, Refused, Superseded
 from agent.pipeline.apart import LOG, Progress, Stopped, train_apart
-from agent.pipeline.approve import request_of
+from agent.pipeline.freeze import held_back
+from agent.pipeline.release import given_on, start_of
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.changes import promise
-from agent.store.tables import Approval, Deployment, Model, Proposal, UnfitWindow, Verification
+from agent.store.tables import Deployment, Model, Proposal, UnfitWindow, Verification
 from ml.data.prediction_log import DataVersion
 from ml.models.registry import CHAMPION
 from ml.results import Window
@@ -56,20 +56,17 @@ def recheck(work: Work) -> Mapping[str, Any]:
     """Was it approved by people who still may, in time, and in the world that they saw?"""
     services, proposal = work.services, work.proposal
     with services.store.read() as session:
-        approvers = session.scalars(
-            select(Approval.person).where(
-                Approval.proposal_id == proposal.id, Approval.decision == "approve", Approval.digest == proposal.digest
-            )
-        ).all()
-    if not policies.has_quorum(services.policy(), request_of(proposal), approvers):
-        raise Superseded(f"approvals.yaml no longer lets {', '.join(approvers) or 'nobody'} release this proposal")
-    if proposal.execute_by is not None and work.at >= proposal.execute_by:
-        raise Superseded(f"it was to start by {proposal.execute_by:%Y-%m-%d %H:%M} UTC")
+        start = start_of(services, session, proposal)
+        approvers = [one.person for one in given_on(session, proposal) if one.decision == "approve"]
+    if start.when is When.NEVER:
+        raise Superseded(start.reason)
+    if start.when is When.LATER:
+        raise Held(start.reason)
     expected = proposal.action.get("expected_version")
     current = services.registry.alias(proposal.model, CHAMPION) or ""
     if expected is not None and current != expected:
         raise Superseded(f"the champion is version {current or 'none'} now, not {expected or 'none'}")
-    return {"approved_by": list(approvers), "champion": current}
+    return {"approved_by": approvers, "champion": current}
 
 
 def check_data(work: Work) -> Mapping[str, Any]:
@@ -169,15 +166,20 @@ def recalibrate(work: Work) -> Mapping[str, Any]:
 
 
 def switch(work: Work) -> Mapping[str, Any]:
-    """Make the version champion, if the champion is still the expected one."""
+    """Make the version champion, if the champion is still the expected one, and nothing has been frozen meanwhile."""
     from ml.models import deployment
 
+    registry = work.services.registry
     target = (
         work.proposal.action.get("to_version")
         or work.results.get("train", work.results.get("recalibrate", {}))["version"]
     )
+    with work.services.store.read() as session:
+        frozen = held_back(work.services, session)
+    if frozen and registry.alias(work.spec.name, CHAMPION) != target:
+        raise Held(frozen)
     expected = work.proposal.action["expected_version"] or None
-    switched = deployment.promote(work.services.registry, work.spec.name, target, expected=expected)
+    switched = deployment.promote(registry, work.spec.name, target, expected=expected)
     return {"from": switched.from_version, "to": switched.to_version}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent, IncidentState
 from agent.domain.proposal import ProposalState
+from agent.pipeline.release import seal
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
@@ -24,6 +26,24 @@ from tools.actions import CHARACTER, Action, ActionKind
 ACTOR = "watchkeeper"
 
 
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The world that a proposal is made for: which version answers, and how far the log goes."""
+
+    champion: str
+    data_version: str
+
+
+def pin(services: Services, spec: ModelSpec) -> Pins:
+    """The world as it is now. It asks the registry and the log, so never while a transaction writes."""
+    return Pins(champion_of(services, spec.name), str(services.log.version(spec.name)))
+
+
+def champion_of(services: Services, model: str) -> str:
+    """The version that answers, empty where none does. It asks the registry: never while a transaction writes."""
+    return services.registry.alias(model, CHAMPION) or ""
+
+
 def may_propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> bool:
     """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live, and the
     cooldown after the last proposal is over."""
@@ -35,7 +55,9 @@ def may_propose(services: Services, session: Session, spec: ModelSpec, incident:
     return last is None or at >= last + services.policy().cooldown
 
 
-def propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> Proposal | None:
+def propose(
+    services: Services, session: Session, spec: ModelSpec, incident: Incident, pins: Pins, at: datetime
+) -> Proposal | None:
     """The proposal that follows from the latest diagnosis, or None where nothing is to be done now."""
     diagnosis = queries.latest_diagnosis(session, incident.id)
     if diagnosis is None:
@@ -52,7 +74,7 @@ def propose(services: Services, session: Session, spec: ModelSpec, incident: Inc
         return None
     if _was_rejected(session, incident, kind):
         return None
-    action = _action(services, session, spec, diagnosis)
+    action = _action(spec, diagnosis, pins)
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
 
 
@@ -113,14 +135,10 @@ def file_proposal(
     )
     session.add(proposal)
     session.flush()
-    audit.append(
-        session,
-        at=at,
-        actor=requested_by,
-        event="proposal pending",
-        subject=proposal.id,
-        data={"digest": proposal.digest, "action": proposal.action, "risk": proposal.risk},
-    )
+    session.refresh(proposal)  # numbers as the database gives them back: that is what is sealed
+    written = {"digest": proposal.digest, "action": proposal.action, "risk": proposal.risk}
+    written["seal"] = seal(session, proposal)
+    audit.append(session, at=at, actor=requested_by, event="proposal pending", subject=proposal.id, data=written)
     if incident is not None:
         move_incident(session, incident, IncidentEvent.PROPOSE, at=at, actor=ACTOR, reason=f"{action.kind} proposed")
     promise(
@@ -140,17 +158,16 @@ def trial_of(document: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     return next((trial for trial in document.get("trials", []) if trial.get("kind") == kind), None)
 
 
-def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Diagnosis) -> Action:
+def _action(spec: ModelSpec, diagnosis: Diagnosis, pins: Pins) -> Action:
     """The typed action with every parameter pinned: versions as they are now, data as it is now."""
     given: Mapping[str, Any] = diagnosis.document["action"]["parameters"]
     kind = ActionKind(diagnosis.action)
-    version = services.registry.alias(spec.name, CHAMPION) or ""
     window = Window.before(
         diagnosis.window_end, max(spec.training.window, diagnosis.window_end - diagnosis.window_start)
     )
     pinned = {
-        "expected_version": version,
-        "data_version": str(services.log.version(spec.name)),
+        "expected_version": pins.champion,
+        "data_version": pins.data_version,
         "window_start": window.start,
         "window_end": window.end,
     }
@@ -160,7 +177,7 @@ def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Di
         return actions.Recalibrate(model=spec.name, **pinned)
     if kind in (ActionKind.ROLLBACK, ActionKind.PROMOTE):
         chosen = actions.Rollback if kind is ActionKind.ROLLBACK else actions.Promote
-        return chosen(model=spec.name, expected_version=version, to_version=str(given["to_version"]))
+        return chosen(model=spec.name, expected_version=pins.champion, to_version=str(given["to_version"]))
     if kind is ActionKind.REFRESH_REFERENCE:
         return actions.RefreshReference(
             model=spec.name, window_start=diagnosis.window_start, window_end=diagnosis.window_end
@@ -176,15 +193,12 @@ def _action(services: Services, session: Session, spec: ModelSpec, diagnosis: Di
     )
 
 
-def supersede_if_changed(services: Services, session: Session, proposal: Proposal) -> str | None:
-    """Why a proposal no longer fits the world, or None while it does."""
+def overtaken_by(proposal: Proposal, champion: str | None) -> str | None:
+    """Why a proposal no longer fits the world, or None while it does. `champion`: the version that answers now."""
     expected = proposal.action.get("expected_version")
-    if expected is None:
+    if expected is None or champion == expected:
         return None
-    current = services.registry.alias(proposal.model, CHAMPION) or ""
-    if current != expected:
-        return f"the champion is version {current or 'none'} now, not {expected or 'none'} as when this was proposed"
-    return None
+    return f"the champion is version {champion or 'none'} now, not {expected or 'none'} as when this was proposed"
 
 
 def waiting(session: Session) -> list[Proposal]:

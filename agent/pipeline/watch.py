@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.domain.incident import IncidentState
-from agent.pipeline.approve import expire
+from agent.pipeline.approve import auto_approve, expire, supersede_overtaken
 from agent.pipeline.diagnose import diagnose, investigate
 from agent.pipeline.monitor import keep, look
-from agent.pipeline.propose import may_propose, propose
+from agent.pipeline.propose import may_propose, pin, propose
 from agent.pipeline.report import write_report
 from agent.pipeline.services import Services
 from agent.pipeline.triage import triage
@@ -43,6 +43,7 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
     with services.store.write() as session:
         spec = queries.spec_of(session, model)
         expire(services, session)
+    supersede_overtaken(services, model)
     verified = _verify(services, spec, at)
     seen = look(services, spec, at)
     with services.store.write() as session:
@@ -58,16 +59,17 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
             write_report(services, session, spec, incident, at)
     diagnosis, proposal = None, None
     if work and incident is not None:
-        investigated = investigate(services, spec, at)
+        investigated, pins = investigate(services, spec, at), pin(services, spec)
         with services.store.write() as session:
             incident = session.get_one(Incident, incident.id)
             if may_propose(services, session, spec, incident, at):
                 diagnose(session, incident, investigated, at)
                 session.flush()
-                proposal = propose(services, session, spec, incident, at)
+                proposal = propose(services, session, spec, incident, pins, at)
                 diagnosis = queries.latest_diagnosis(session, incident.id)
                 if incident.state == IncidentState.RESOLVED:
                     write_report(services, session, spec, incident, at)
+    proposal = auto_approve(services, model) or proposal
     measurements = tuple(seen.measurements) if seen is not None else ()
     return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
 

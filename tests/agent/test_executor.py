@@ -32,8 +32,7 @@ class Killed(BaseException):
 
 def approved(bench, action, *, incident=False):
     wanted = bench.propose(action, incident=incident)
-    with bench.services.store.write() as session:
-        approve(bench.services, session, wanted, person="ann")
+    approve(bench.services, wanted, person="ann")
     return wanted
 
 
@@ -168,8 +167,10 @@ def test_frozen_nothing_starts(bad_champion):
         freeze(bench.services, session, person="anyone", reason="fire")
     assert executor.run_ready(bench.services, worker="w") == 0
     assert bench.proposal(wanted).state == "approved"
-    with bench.services.store.write() as session:
-        unfreeze(bench.services, session, person="ann", reason="out")
+    for person in ("ann", "ben"):
+        assert executor.run_ready(bench.services, worker="w") == 0
+        with bench.services.store.write() as session:
+            unfreeze(bench.services, session, person=person, reason="out")
     assert executor.run_ready(bench.services, worker="w") == 1
 
 

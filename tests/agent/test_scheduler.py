@@ -61,8 +61,7 @@ def test_the_background_loops_carry_out_what_was_approved_and_stop(bench):
     bench.add_versions(False, True)
     deployment.promote(bench.services.registry, "churn", "2", expected="1")
     wanted = bench.propose(bench.rollback())
-    with bench.services.store.write() as session:
-        approve(bench.services, session, wanted, person="ann")
+    approve(bench.services, wanted, person="ann")
     running = scheduler.Scheduler(bench.services)
     running.start()
     looking = Event()

@@ -6,20 +6,34 @@ from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
 from agent.doors.api.inputs import IdempotencyKey, Person, ServicesDep, Text
-from agent.pipeline.freeze import freeze, unfreeze
+from agent.pipeline.freeze import freeze, unfreeze, who_asked
+from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Control
 
 router = APIRouter(tags=["freeze"])
 
 
+class AskedOut(BaseModel):
+    """Somebody who has asked to lift it."""
+
+    person: str
+    reason: str
+    at: datetime
+
+
 class FreezeOut(BaseModel):
+    """`frozen` stays true until enough different people have asked to lift it."""
+
     frozen: bool
     by: str = Field("", examples=["ada"])
     reason: str = Field("", examples=["the warehouse is being moved"])
     since: datetime | None = None
+    asked_to_lift: list[AskedOut] = []
+    still_needed: int = Field(0, description="how many more must ask")
+    who_can_still: list[str] = Field([], description="who they can be, by `approvals.yaml`")
 
 
 class FreezeBody(BaseModel):
@@ -32,27 +46,37 @@ class UnfreezeBody(BaseModel):
     reason: Text = ""
 
 
-def _state(row: Control) -> FreezeOut:
+def _state(services: Services, session: Session) -> FreezeOut:
+    row = queries.control(session)
     if not row.frozen:
         return FreezeOut(frozen=False)
-    return FreezeOut(frozen=True, by=row.frozen_by, reason=row.frozen_reason, since=row.frozen_at)
+    asked = who_asked(services, session)
+    return FreezeOut(
+        frozen=True,
+        by=row.frozen_by,
+        reason=row.frozen_reason,
+        since=row.frozen_at,
+        asked_to_lift=[AskedOut(person=one.person, reason=one.reason, at=one.at) for one in asked.by],
+        still_needed=asked.missing,
+        who_can_still=list(asked.could),
+    )
 
 
-@router.get("/freeze", summary="Whether anything may be executed now")
+@router.get("/freeze", summary="Whether anything may be executed now, and who has asked to lift a freeze")
 def show_freeze(services: ServicesDep) -> FreezeOut:
     with services.store.read() as session:
-        return _state(queries.control(session))
+        return _state(services, session)
 
 
 @router.post("/freeze", summary="Stop: nothing is executed until this is lifted")
 def set_freeze(services: ServicesDep, body: FreezeBody, idempotency_key: IdempotencyKey = None) -> FreezeOut:
     with services.store.write() as session:
         freeze(services, session, person=body.person, reason=body.reason)
-        return _state(queries.control(session))
+        return _state(services, session)
 
 
-@router.delete("/freeze", summary="Let executions start again")
+@router.delete("/freeze", summary="Ask that executions start again; with the second person's word they do")
 def lift_freeze(services: ServicesDep, body: UnfreezeBody) -> FreezeOut:
     with services.store.write() as session:
         unfreeze(services, session, person=body.person, reason=body.reason)
-        return _state(queries.control(session))
+        return _state(services, session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from sqlalchemy.orm import Session
 from agent.domain.errors import NotFound
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
-from agent.doors.decide import approve_as, reject_as
+from agent.pipeline import approve as decisions
+from agent.pipeline.explain import explain
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Approval, Execution, ExecutionStep, Proposal, Verification
@@ -67,6 +69,7 @@ class ProposalDetail(ProposalOut):
     blast_radius: str
     may_decide: list[str] = Field(description="who may approve or reject, by `approvals.yaml`")
     approvals_needed: int
+    still_needed: int = Field(description="approvals that are missing while it is pending")
     approvals: list[ApprovalOut]
     execution_id: str | None
     verification: VerificationOut | None
@@ -108,9 +111,35 @@ class RejectBody(BaseModel):
     digest: Word | None = None
 
 
+class PersonOut(BaseModel):
+    allowed: bool
+    reason: str = Field(examples=["'ann' has none of the roles lead; who may: grace."])
+    said: str | None = Field(examples=["approve"])
+
+
+class PolicyOut(BaseModel):
+    """What `approvals.yaml`, as it is now, says about a proposal."""
+
+    proposal: str
+    state: str
+    risk: str
+    rule: str = Field(examples=["risk.high"], description="the part of the policy that decides")
+    roles: list[str]
+    reason_required: bool
+    approvals_needed: int
+    rejections_needed: int
+    approved_by: list[str] = Field(description="whose approval counts now")
+    still_needed: int
+    says: str
+    held_back: str = Field(description="why it would not start now; empty where nothing holds it back")
+    held_back_until: datetime | None
+    people: dict[str, PersonOut]
+    policy: str = Field(description="SHA-256 of approvals.yaml")
+
+
 def read_proposal(services: Services, session: Session, row: Proposal) -> ProposalDetail:
-    from agent.domain.policy import who_may_decide
-    from agent.pipeline.approve import request_of
+    from agent.domain.deciding import who_may_decide
+    from agent.pipeline.release import request_of, standing_of
     from tools.actions import CHARACTER, ActionKind
 
     policy, request = services.policy(), request_of(row)
@@ -123,6 +152,7 @@ def read_proposal(services: Services, session: Session, row: Proposal) -> Propos
         blast_radius=character.blast_radius,
         may_decide=who_may_decide(policy, request),
         approvals_needed=policy.rule(request.kind, request.risk).approvals,
+        still_needed=standing_of(services, session, row).missing if row.state == "pending" else 0,
         approvals=[ApprovalOut.model_validate(a, from_attributes=True) for a in approvals],
         execution_id=session.scalar(select(Execution.id).where(Execution.proposal_id == row.id)),
         verification=VerificationOut.model_validate(verification, from_attributes=True) if verification else None,
@@ -153,20 +183,55 @@ def show_proposal(services: ServicesDep, id: RecordId) -> ProposalDetail:
         return read_proposal(services, session, queries.by_id(session, Proposal, id))
 
 
+@router.get("/proposals/{id}/policy", summary="Who may decide on it, how many are still needed, and why")
+def explain_proposal(
+    services: ServicesDep,
+    id: RecordId,
+    person: Annotated[Word | None, Query(description="only this person: why, or why not")] = None,
+) -> PolicyOut:
+    with services.store.read() as session:
+        found = explain(services, session, queries.by_id(session, Proposal, id), person)
+    return PolicyOut(
+        proposal=found.proposal,
+        state=found.state,
+        risk=found.risk,
+        rule=found.rule_from,
+        roles=list(found.rule.roles),
+        reason_required=found.rule.reason,
+        approvals_needed=found.rule.approvals,
+        rejections_needed=found.rule.rejections,
+        approved_by=list(found.standing.counted),
+        still_needed=found.still_needed,
+        says=found.says,
+        held_back=found.held_back,
+        held_back_until=found.until,
+        people={name: PersonOut(**asdict(word)) for name, word in found.people.items()},
+        policy=found.policy,
+    )
+
+
 @router.post("/proposals/{id}/approve", summary="Approve; the approval that completes the quorum releases it")
 def approve_proposal(
     services: ServicesDep, id: RecordId, body: ApproveBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
-    approve_as(services, id, person=body.person, reason=body.reason, digest=body.digest)
-    return show_proposal(services, id)
+    row = decisions.approve(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    return show_proposal(services, row.id)
 
 
-@router.post("/proposals/{id}/reject", summary="Turn it down; it never runs")
+@router.post("/proposals/{id}/reject", summary="Turn it down; with enough rejections it never runs")
 def reject_proposal(
     services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
-    reject_as(services, id, person=body.person, reason=body.reason, digest=body.digest)
-    return show_proposal(services, id)
+    row = decisions.reject(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    return show_proposal(services, row.id)
+
+
+@router.post("/proposals/{id}/withdraw", summary="Take it back while it waits for a decision")
+def withdraw_proposal(
+    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+) -> ProposalDetail:
+    row = decisions.withdraw(services, id, person=body.person, reason=body.reason)
+    return show_proposal(services, row.id)
 
 
 @router.get("/executions/{id}", tags=["executions"], summary="One execution with its steps")

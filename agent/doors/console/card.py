@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.domain import policy as policies
+from agent.domain.deciding import Given, standing, who_may_decide
 from agent.domain.policy import Policy
 from agent.domain.wording import in_order_to
 from agent.doors.console.trials import TrialView, read_trial
-from agent.pipeline.approve import request_of
+from agent.pipeline.release import request_of
 from agent.store.tables import Approval, Diagnosis, Proposal
 from tools import actions
 from tools.actions import CHARACTER, Action, ActionKind
@@ -33,6 +33,7 @@ class Card:
     touches: str
     may_decide: list[str]
     needed: int
+    missing: int
     approvals: list[Approval]
 
 
@@ -41,6 +42,7 @@ def make_card(policy: Policy, proposal: Proposal, diagnosis: Diagnosis | None, a
     action = actions.parse_action(proposal.action)
     request, character = request_of(proposal), CHARACTER[ActionKind(proposal.kind)]
     document = diagnosis.document if diagnosis else {}
+    given = [Given(one.person, one.decision, one.reason) for one in approvals if one.digest == proposal.digest]
     return Card(
         proposal=proposal,
         does=in_order_to(proposal.action),
@@ -56,8 +58,9 @@ def make_card(policy: Policy, proposal: Proposal, diagnosis: Diagnosis | None, a
         trial=read_trial(proposal.trial),
         undo=character.undo,
         touches=character.blast_radius,
-        may_decide=policies.who_may_decide(policy, request),
+        may_decide=who_may_decide(policy, request),
         needed=policy.rule(request.kind, request.risk).approvals,
+        missing=standing(policy, request, given).missing,
         approvals=approvals,
     )
 

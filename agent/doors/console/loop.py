@@ -10,10 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentState
+from agent.domain.wording import visible
 from agent.doors.console.card import Card, make_card
 from agent.doors.console.charts import Mark, Point, Span, sparkline
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
+from agent.pipeline.freeze import Asked, next_step, who_asked
 from agent.pipeline.propose import waiting
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -51,6 +53,8 @@ class Bar:
     replayed: bool
     control: Control
     people: list[str]
+    lifting: str
+    may_lift: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,23 @@ class Loop:
 
 
 def read_bar(services: Services, session: Session) -> Bar:
-    control = queries.control(session)
+    control, asked = queries.control(session), who_asked(services, session)
     return Bar(
         control.replayed_now or services.wall(),
         control.replayed_now is not None,
         control,
         sorted(services.policy().people),
+        _lifting(asked) if control.frozen else "",
+        list(asked.could),
     )
+
+
+def _lifting(asked: Asked) -> str:
+    """Who has asked to lift the kill switch, and what it still takes."""
+    names = ", ".join(visible(one.person, 60) for one in asked.by)
+    if asked.missing > len(asked.could):
+        return next_step(asked)
+    return f"{names} asked to lift it; one more must." if names and asked.missing == 1 else next_step(asked)
 
 
 def read_loop(services: Services, session: Session) -> Loop:

@@ -20,8 +20,8 @@ from agent.doors.clean import clean_text
 from agent.doors.console import words
 from agent.doors.console.incident import read_incident
 from agent.doors.console.loop import read_bar, read_loop
-from agent.doors.decide import approve_as, reject_as
 from agent.doors.guard import CONTENT_POLICY
+from agent.pipeline import approve as decisions
 from agent.pipeline.freeze import freeze, unfreeze
 from agent.store import queries
 from agent.store.tables import Proposal
@@ -119,13 +119,13 @@ def show_report(services: ServicesDep, id: RecordId) -> Response:
 
 @router.post("/proposals/{id}/approve")
 def approve_here(services: ServicesDep, id: RecordId, form: Form) -> Response:
-    approve_as(services, id, person=_person(form), reason=form.get("reason", ""), digest=form.get("digest", ""))
+    decisions.approve(services, id, person=_person(form), reason=form.get("reason", ""), digest=form.get("digest", ""))
     return _back_to(services, id)
 
 
 @router.post("/proposals/{id}/reject")
 def reject_here(services: ServicesDep, id: RecordId, form: Form) -> Response:
-    reject_as(services, id, person=_person(form), reason=form.get("reason", ""), digest=form.get("digest", ""))
+    decisions.reject(services, id, person=_person(form), reason=form.get("reason", ""), digest=form.get("digest", ""))
     return _back_to(services, id)
 
 

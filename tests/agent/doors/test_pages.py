@@ -158,7 +158,10 @@ def test_the_kill_switch_is_on_every_page(browser: Browser, full: Callable[..., 
     assert browser.post("/freeze", data={"person": "ann", "reason": "the warehouse moves"}).status_code == 303
     for path in ("/", f"/incidents/{incident}"):
         assert "the warehouse moves".capitalize() in read(browser, path).text
-    assert browser.post("/unfreeze", data={"person": "ann"}).status_code == 303
+    assert "2 more must ask for it" in read(browser, "/").text
+    assert browser.post("/unfreeze", data={"person": "ann", "reason": "moved"}).status_code == 303
+    assert "ann asked to lift it; one more must." in read(browser, "/").text
+    assert browser.post("/unfreeze", data={"person": "ben"}).status_code == 303
     assert "Frozen" not in read(browser, "/").text
 
 

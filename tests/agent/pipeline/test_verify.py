@@ -17,8 +17,7 @@ from tools import actions
 
 def carried_out(bench, action):
     wanted = bench.propose(action, incident=True)
-    with bench.services.store.write() as session:
-        approve(bench.services, session, wanted, person="ann")
+    approve(bench.services, wanted, person="ann")
     executor.run_ready(bench.services, worker="w")
     assert bench.proposal(wanted).state == "verifying", bench.proposal(wanted).reason
     return wanted
