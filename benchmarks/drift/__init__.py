@@ -1,1 +1,1 @@
-"""Drift verdicts: speed and memory beside Evidently and the NumPy bound, scale, and false alarms."""
+"""Drift verdicts: speed and memory beside Evidently and the NumPy bound, and false alarms."""

@@ -87,22 +87,7 @@ def evidently(home: Path, columns: int) -> Work:
     return run
 
 
-def logged(home: Path, columns: int) -> Work:
-    """A profile by the day, inside DuckDB, of the prediction log on disk."""
-    import deltalake
-    import duckdb
-
-    from ml.data.bins import make_bins
-    from ml.data.prediction_log import PredictionLog
-    from ml.data.profile_table import profile_log
-
-    assert all((deltalake, duckdb))
-    spec = spec_of(columns)
-    bins = make_bins(spec, load(home, "reference"))
-    return lambda: profile_log(PredictionLog(home / "log"), spec, None, bins, every=timedelta(days=1))
-
-
-ARMS = {"anew": anew, "stored": stored, "bound": bound, "evidently": evidently, "logged": logged}
+ARMS = {"anew": anew, "stored": stored, "bound": bound, "evidently": evidently}
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.drift [--quick | --full]`: speed, memory, scale and false alarms of drift verdicts.
+"""`python -m benchmarks.drift [--quick | --full | --speed]`: speed, memory and false alarms of drift verdicts.
 
---quick: 100,000 x 20 only. --full: also a log of 10,000,000 rows, and Evidently's false alarms.
+--quick: 100,000 x 20 only. --full: also Evidently's false alarms. --speed: no false alarms.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ import argparse
 import json
 import tempfile
 import warnings
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.drift.alarms import LEVELS, SIZES, evidently_rate, rates
-from benchmarks.measure import archive, in_fresh_process, table, timed
-from benchmarks.rows import START, log_rows, spec_of
+from benchmarks.measure import archive, in_fresh_process, table
+from benchmarks.rows import log_rows, spec_of
 from ml.data.bins import make_bins
-from ml.data.prediction_log import PredictionLog
-from ml.data.profiles import merge, profile_frame
+from ml.data.profiles import profile_frame
 
 ARMS = {
     "stored": "Watchkeeper, reference profile stored",
@@ -59,41 +55,6 @@ def show_speed(found: dict[str, dict[str, float]], rows: int, columns: int) -> N
     print(table(f"Drift of {rows:,} rows x {columns} features against as many, rows in memory", header, lines))
 
 
-def merging(days: int = 90, columns: int = 100) -> dict[str, float]:
-    """Adding up daily and hourly profiles of a quarter."""
-    spec = spec_of(columns)
-    frame = log_rows(2_000, columns, 3)
-    bins = make_bins(spec, frame)
-    daily = [profile_frame(frame.iloc[k * 20 : k * 20 + 20], bins) for k in range(days)]
-    hourly = daily * 24
-    return {
-        "daily": float(np.median([timed(lambda: merge(daily)) for _ in range(5)])),
-        "hourly": float(np.median([timed(lambda: merge(hourly)) for _ in range(3)])),
-    }
-
-
-def log_of(home: Path, rows: int, columns: int) -> None:
-    """A log on disk, written in batches of at most 250,000."""
-    spec, log = spec_of(columns), PredictionLog(home / "log")
-    size = min(250_000, rows)
-    length = timedelta(days=30)
-    for k in range(rows // size):
-        part = log_rows(size, columns, k, first=START + k * length / (rows // size), length=length / (rows // size))
-        if k == 0:
-            part.head(100_000).to_parquet(home / "reference.parquet")
-        log.append_predictions(spec, part.drop(columns="label"), batch_id=str(k))
-
-
-def scale(sizes: tuple[int, ...], columns: int = 20) -> dict[str, dict[str, float]]:
-    """Profiles by the day of whole logs, inside DuckDB."""
-    found = {}
-    for rows in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            log_of(Path(folder), rows, columns)
-            found[str(rows)] = in_fresh_process("benchmarks.drift.arms", "logged", folder, str(columns), runs=1)
-    return found
-
-
 def false_alarms(quick: bool, beside_evidently: bool) -> list[dict[str, Any]]:
     cells = []
     for size in SIZES[:3] if quick else SIZES:
@@ -130,33 +91,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--quick", action="store_true", help="100,000 x 20 only")
-    choice.add_argument("--full", action="store_true", help="also 10,000,000 rows, and Evidently's false alarms")
+    choice.add_argument("--full", action="store_true", help="also Evidently's false alarms")
+    choice.add_argument("--speed", action="store_true", help="no false alarms")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     results: dict[str, Any] = {"speed": {}}
     for rows, columns in ((100_000, 20),) if asked.quick else ((100_000, 20), (1_000_000, 50)):
         results["speed"][f"{rows}x{columns}"] = found = speed(rows, columns, runs=3)
         show_speed(found, rows, columns)
-    results["merge"] = merged = merging()
-    print(
-        f"Merging 90 days x 100 features: daily {merged['daily'] * 1e3:.1f} ms, hourly {merged['hourly'] * 1e3:.0f} ms"
-    )
-    sizes = (100_000,) if asked.quick else (100_000, 1_000_000, *((10_000_000,) if asked.full else ()))
-    results["scale"] = scaled = scale(sizes)
-    lines = [
-        [f"{int(n):,}", r["seconds"], r["cpu_seconds"], 1e6 * r["cpu_seconds"] / int(n), r["peak_mb"]]
-        for n, r in scaled.items()
-    ]
-    print(
-        table(
-            "Profiling a log of 20 features inside DuckDB",
-            ["rows", "seconds", "of CPU", "CPU microseconds a row", "peak MB"],
-            lines,
-        )
-    )
-    results["false_alarms"] = cells = false_alarms(asked.quick, beside_evidently=asked.full)
-    show_alarms(cells)
-    print(archive("drift-quick" if asked.quick else "drift", results))
+    if not asked.speed:
+        results["false_alarms"] = cells = false_alarms(asked.quick, beside_evidently=asked.full)
+        show_alarms(cells)
+    name = "drift-quick" if asked.quick else "drift-speed" if asked.speed else "drift"
+    print(archive(name, results))
 
 
 if __name__ == "__main__":
