@@ -6,16 +6,13 @@ Exit codes: 0 done, 1 the answer is "no", 2 the input or the configuration is wr
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.pipeline.services import Services
+from agent.commands import deciding
+from agent.commands.options import Home, Json, opened, services_of, show
 
 app = typer.Typer(
     name="watchkeeper",
@@ -28,53 +25,21 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Add a model, list them, look at one.", no_args_is_help=True)
 incidents = typer.Typer(help="What went wrong, and what came of it.", no_args_is_help=True)
-proposals = typer.Typer(help="The queue of proposed actions.", no_args_is_help=True)
-policies = typer.Typer(help="Who may decide what.", no_args_is_help=True)
-audits = typer.Typer(help="The record of every decision and change.", no_args_is_help=True)
 databases = typer.Typer(help="The database's tables.", no_args_is_help=True)
 for name, group in {
     "model": models,
     "incident": incidents,
-    "proposal": proposals,
-    "policy": policies,
-    "audit": audits,
+    "proposal": deciding.proposals,
+    "policy": deciding.policies,
+    "audit": deciding.audits,
     "db": databases,
 }.items():
     app.add_typer(group, name=name)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Home = Annotated[
-    Path | None, typer.Option(help="The workspace; default: WATCHKEEPER_HOME, else the folder you are in.")
-]
-Person = Annotated[str | None, typer.Option("--as", help="Who you are in approvals.yaml; default: your login name.")]
-Reason = Annotated[str, typer.Option(help="Why; kept with the decision.")]
-
-
-_open = ExitStack()
-"""What the command that runs has opened; closed when it ends, however it ends."""
-
 
 @app.callback()
 def _close_at_the_end(context: typer.Context) -> None:
-    context.call_on_close(_open.close)
-
-
-def _services(home: Path | None, *, migrate: bool = False) -> Services:
-    from agent.bootstrap import build
-    from agent.settings import load_settings
-
-    services = build(load_settings(home=home), migrate=migrate)
-    _open.callback(services.store.close)
-    return services
-
-
-def _show(as_json: bool, data: Any, render: Callable[[Any], None]) -> None:
-    from agent.commands.output import print_json
-
-    if as_json:
-        print_json(data)
-    else:
-        render(data)
+    context.call_on_close(opened.close)
 
 
 @app.command()
@@ -95,7 +60,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")], json: Json = Fa
     """Make a workspace: settings, an example spec, approvals, runbooks, an example trainer."""
     from agent.commands.workspace import init_workspace, render_init
 
-    _show(json, init_workspace(folder), render_init)
+    show(json, init_workspace(folder), render_init)
 
 
 @models.command("add")
@@ -110,7 +75,7 @@ def model_add(
     """Register a model, or replace its spec."""
     from agent.commands.workspace import add_model, render_added
 
-    _show(json, add_model(_services(home), spec, train), render_added)
+    show(json, add_model(services_of(home), spec, train), render_added)
 
 
 @models.command("list")
@@ -118,15 +83,15 @@ def model_list(home: Home = None, json: Json = False) -> None:
     """Every model with its state."""
     from agent.commands.look import list_models, render_models
 
-    _show(json, list_models(_services(home)), render_models)
+    show(json, list_models(services_of(home)), render_models)
 
 
 @models.command("show")
-def model_show(name: str, home: Home = None, json: Json = False) -> None:
+def modelshow(name: str, home: Home = None, json: Json = False) -> None:
     """One model: versions, latest measurements, incidents."""
     from agent.commands.look import render_model, show_model
 
-    _show(json, show_model(_services(home), name), render_model)
+    show(json, show_model(services_of(home), name), render_model)
 
 
 @app.command()
@@ -142,7 +107,7 @@ def ingest(
     """Predictions or labels from CSV, Parquet or JSON lines. The same file twice is the same as once."""
     from agent.commands.workspace import ingest_files, render_ingested
 
-    _show(json, ingest_files(_services(home), model, files, labels=labels), render_ingested)
+    show(json, ingest_files(services_of(home), model, files, labels=labels), render_ingested)
 
 
 @app.command()
@@ -155,7 +120,7 @@ def watch(
     """Run the monitors once; diagnose and propose where something is wrong."""
     from agent.commands.watch import render_turns, take_turns
 
-    _show(json, take_turns(_services(home), model, at), render_turns)
+    show(json, take_turns(services_of(home), model, at), render_turns)
 
 
 @app.command()
@@ -197,122 +162,19 @@ def incident_list(
     """The latest incidents."""
     from agent.commands.look import list_incidents, render_incidents
 
-    _show(json, list_incidents(_services(home), open_only=open_only), render_incidents)
+    show(json, list_incidents(services_of(home), open_only=open_only), render_incidents)
 
 
 @incidents.command("show")
-def incident_show(incident: str, home: Home = None, json: Json = False) -> None:
+def incidentshow(incident: str, home: Home = None, json: Json = False) -> None:
     """One incident: what was seen, why, what was decided, did it help."""
     from agent.commands.look import render_incident, show_incident
 
-    _show(json, show_incident(_services(home), incident), render_incident)
+    show(json, show_incident(services_of(home), incident), render_incident)
 
 
-@proposals.command("list")
-def proposal_list(
-    every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """What waits for a decision."""
-    from agent.commands.queue import list_proposals, render_proposals
-
-    _show(json, list_proposals(_services(home), every=every), render_proposals)
-
-
-@proposals.command("show")
-def proposal_show(proposal: str, home: Home = None, json: Json = False) -> None:
-    """One proposal: exactly what will run, why, and what the trial showed."""
-    from agent.commands.queue import render_proposal, show_proposal
-
-    _show(json, show_proposal(_services(home), proposal), render_proposal)
-
-
-@app.command()
-def approve(
-    proposal: Annotated[str, typer.Argument(metavar="ID")],
-    reason: Reason = "",
-    person: Person = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Approve a proposal; it is carried out once."""
-    from agent.commands.queue import decide, render_decision
-
-    _show(json, decide(_services(home), proposal, "approve", person=person, reason=reason), render_decision)
-
-
-@app.command()
-def reject(
-    proposal: Annotated[str, typer.Argument(metavar="ID")],
-    reason: Reason,
-    person: Person = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Reject a proposal; it never runs."""
-    from agent.commands.queue import decide, render_decision
-
-    _show(json, decide(_services(home), proposal, "reject", person=person, reason=reason), render_decision)
-
-
-@app.command()
-def cancel(
-    proposal: Annotated[str, typer.Argument(metavar="ID")],
-    reason: Reason,
-    person: Person = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Take back what was approved, or end it while it trains."""
-    from agent.commands.cancel import command, render
-
-    _show(json, command(_services(home), proposal, person=person, reason=reason), render)
-
-
-@app.command()
-def withdraw(
-    proposal: Annotated[str, typer.Argument(metavar="ID")],
-    reason: Reason,
-    person: Person = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Take back a proposal that waits for a decision."""
-    from agent.commands.queue import decide, render_decision
-
-    _show(json, decide(_services(home), proposal, "withdraw", person=person, reason=reason), render_decision)
-
-
-@policies.command("explain")
-def policy_explain(
-    proposal: str,
-    person: Annotated[
-        str | None, typer.Option("--as", help="Only this person: why they may decide, or why not.")
-    ] = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Who may decide on a proposal, how many are still needed, and why."""
-    from agent.commands.policy import explain_policy, render_policy
-
-    _show(json, explain_policy(_services(home), proposal, person), render_policy)
-
-
-@app.command()
-def freeze(reason: Reason, person: Person = None, home: Home = None, json: Json = False) -> None:
-    """The kill switch: no execution starts anywhere."""
-    from agent.commands.queue import render_frozen, set_frozen
-
-    _show(json, set_frozen(_services(home), True, person=person, reason=reason), render_frozen)
-
-
-@app.command()
-def unfreeze(reason: Reason = "", person: Person = None, home: Home = None, json: Json = False) -> None:
-    """Ask that executions start again; it takes two people."""
-    from agent.commands.queue import render_frozen, set_frozen
-
-    _show(json, set_frozen(_services(home), False, person=person, reason=reason), render_frozen)
+for verb in (deciding.approve, deciding.reject, deciding.cancel, deciding.withdraw, deciding.freeze, deciding.unfreeze):
+    app.command()(verb)
 
 
 @app.command()
@@ -320,7 +182,7 @@ def ask(question: str, home: Home = None, json: Json = False) -> None:
     """One question in plain language: what is wrong, why, what is waiting."""
     from agent.commands.ask import answer_question, render_answer
 
-    _show(json, answer_question(_services(home), question), render_answer)
+    show(json, answer_question(services_of(home), question), render_answer)
 
 
 @app.command()
@@ -337,9 +199,9 @@ def report(
     from agent.commands.report import command, render_written
 
     written = command(
-        _services(home), model=model, incident=incident, period=period, formats=formats.split(","), out=out
+        services_of(home), model=model, incident=incident, period=period, formats=formats.split(","), out=out
     )
-    _show(json, written, render_written)
+    show(json, written, render_written)
 
 
 @app.command()
@@ -382,37 +244,13 @@ def serve_model(
     command(home, port=port, workers=workers, models=tuple(model or ()), allow_pickle=allow_pickle)
 
 
-@audits.command("verify")
-def audit_verify(
-    against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An export made before: it must still be contained, unchanged.")
-    ] = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Walk the audit's chain; find any edit, deletion, reorder or cut."""
-    from agent.commands.health import render_audit, verify_audit
-
-    result = verify_audit(_services(home), against)
-    _show(json, result, render_audit)
-    raise typer.Exit(0 if result["whole"] else 1)
-
-
-@audits.command("export")
-def audit_export(file: Annotated[Path, typer.Argument(metavar="FILE")], home: Home = None, json: Json = False) -> None:
-    """Every event as a line of JSON, to be kept elsewhere."""
-    from agent.commands.health import export_audit, render_exported
-
-    _show(json, export_audit(_services(home), file), render_exported)
-
-
 @app.command()
 def doctor(home: Home = None, json: Json = False) -> None:
     """Check the workspace: cause and cure in a line each."""
     from agent.commands.health import diagnose_workspace, render_doctor
 
     result = diagnose_workspace(home)
-    _show(json, result, render_doctor)
+    show(json, result, render_doctor)
     raise typer.Exit(result["exit_code"])
 
 
@@ -421,7 +259,7 @@ def db_upgrade(home: Home = None, json: Json = False) -> None:
     """Bring the database to this program's tables."""
     from agent.commands.health import render_upgraded, upgrade_database
 
-    _show(json, upgrade_database(home), render_upgraded)
+    show(json, upgrade_database(home), render_upgraded)
 
 
 def main() -> None:
