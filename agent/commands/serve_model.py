@@ -34,7 +34,6 @@ def command(home: Path | None, *, port: int, workers: int, models: tuple[str, ..
     with listen(host, port) as listening:
         port = listening.getsockname()[1]
         setup = server.Setup(
-            registry_uri=settings.mlflow_uri,
             log_uri=settings.log_uri,
             specs=specs,
             saved=root / f"served-{port}.json",
@@ -42,6 +41,7 @@ def command(home: Path | None, *, port: int, workers: int, models: tuple[str, ..
                 models=root / "models",
                 journal=root / "journal",
                 counts=root / f"metrics-{port}",
+                registry_uri=settings.mlflow_uri,
                 admit=guard.only_this_machine,
                 allow_pickle=allow_pickle,
             ),

@@ -70,6 +70,17 @@ def contributions(
     return pd.DataFrame(columns, index=frame.index)
 
 
+def method(spec: ModelSpec, predictor: Predictor) -> tuple[str, str]:
+    """How `contributions` are found for a model, and their unit."""
+    trees = _our_trees(getattr(predictor, "pipeline", None)) is not None
+    units = {
+        Task.REGRESSION: "target",
+        Task.BINARY: "log-odds" if trees else "probability",
+        Task.MULTICLASS: "length over classes" if trees else "distance",
+    }
+    return "SHAP" if trees else "typical value", units[spec.task]
+
+
 def _fed(spec: ModelSpec, predictor: Predictor) -> tuple[str, ...]:
     names: tuple[str, ...] = getattr(predictor, "feature_names", spec.used_features)
     return names

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from ml.errors import WatchkeeperError
 from ml.serving import backlog, ids, problems
 from ml.serving.answering import Answered, Answering
+from ml.serving.explanations import Explainer
 from ml.serving.follower import Follower, Served, describe
 from ml.serving.inputs import Table
 from ml.serving.limits import Limits, Rate, Tokens
@@ -70,9 +71,10 @@ class App:
         tokens: Tokens,
         admit: Callable[[Scope], None] | None = None,
         metrics: Metrics | None = None,
+        explainer: Explainer | None = None,
     ) -> None:
         self.follower, self.answering, self.limits, self.tokens = follower, answering, limits, tokens
-        self.metrics = metrics
+        self.metrics, self.explainer = metrics, explainer
         self._admit = admit
         self._rate = Rate(limits.per_second)
         self._open = 0
@@ -163,6 +165,8 @@ class App:
                 return "POST", lambda request: self._score(request, self._served(name))
             case ["models", name, "labels"]:
                 return "POST", lambda request: self._labels(request, self._served(name))
+            case ["models", name, "explain"]:
+                return "POST", lambda request: self._explain(request, self._served(name))
             case ["v2", "models", name]:
                 return "GET", lambda request: self._v2_metadata(name, None)
             case ["v2", "models", name, "versions", version]:
@@ -252,6 +256,21 @@ class App:
         request_id = self._given_id(request)
         answered = await self.answering.answer(served, table, request_id, None)
         return self._answer(served, table, answered, scoring.write(answered.answers, answered.ids))
+
+    async def _explain(self, request: Request, served: Served) -> Reply:
+        """What moved each answer; nothing is logged, as nothing is predicted that was not asked before."""
+        if self.explainer is None:
+            raise Refused(404, "not found", "Nothing is explained here.")
+        body = await self._body(request)
+        content_type = request.header(b"content-type") or "application/json"
+        table = scoring.parse(body, content_type, served.signature.order, self.limits.most_rows)
+        if table.count == 0:
+            raise Refused(400, "no rows", "There are no rows; send at least one.")
+        columns = served.signature.check(table.columns, table.count)
+        version = served.routes.champion
+        found = await self.explainer.explain(served.signature.spec, version, columns, table.count)
+        said = {"model": served.model, "version": version, "method": found.method, "unit": found.unit}
+        return _json(said | {"contributions": found.contributions})
 
     async def _infer(self, request: Request, name: str, version: str | None) -> Reply:
         served = self._served(name)

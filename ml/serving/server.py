@@ -29,7 +29,7 @@ from ml.spec import ModelSpec
 log = logging.getLogger(__name__)
 SOONEST = 1.0
 """Seconds a process must have lived for another to take its place at once."""
-PATIENCE = 9.0
+PATIENCE = 7.0
 """Seconds from the signal to the end: open requests first, then what waits for the log."""
 
 
@@ -38,7 +38,6 @@ class Setup:
     """Where things are. specs: the models' specs, asked again and again. saved: file for what was served last.
     only: models to serve; all where it is empty."""
 
-    registry_uri: str
     log_uri: str
     specs: Callable[[], Mapping[str, ModelSpec]]
     saved: Path
@@ -103,7 +102,7 @@ def run(setup: Setup, listening: socket.socket) -> None:
     from ml.models.registry import Registry
 
     metrics.begin(setup.worker.counts)
-    registry = Registry(setup.registry_uri, allow_pickle=setup.worker.allow_pickle)
+    registry = Registry(setup.worker.registry_uri, allow_pickle=setup.worker.allow_pickle)
     fleet = Fleet(setup, listening)
     keeper = Keeper(
         registry,
@@ -122,6 +121,7 @@ def run(setup: Setup, listening: socket.socket) -> None:
         threading.Thread(target=keeper.run, args=(stop,), name="keeper", daemon=True).start()
         fleet.watch(told, drain.ensure)
         until = time.monotonic() + PATIENCE
+        listening.close()  # those that answer have it too: who comes once they are gone is refused, and does not wait
         stop.set()
         fleet.stop(until)
         drain.stop(

@@ -20,7 +20,7 @@ from ml.serving.limits import Limits
 if TYPE_CHECKING:
     from ml.serving.follower import Follower
 
-GRACE = 7
+GRACE = 5
 """Seconds that open requests have to end."""
 
 
@@ -29,12 +29,14 @@ class WorkerSetup:
     """What a process needs; goes from one to the next, so its functions are importable by name.
 
     models: folder of the prepared versions. journal: folder of what is not in the log yet. admit: see `App`.
-    memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`.
+    memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`. registry_uri: where
+    models are fetched from to be explained.
     """
 
     models: Path
     journal: Path
     counts: Path
+    registry_uri: str
     limits: Limits = field(default_factory=Limits)
     tokens: tuple[str, ...] = ()
     admit: Callable[[Scope], None] | None = None
@@ -48,6 +50,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
 
     from ml.serving.answering import Answering
     from ml.serving.app import App
+    from ml.serving.explanations import Explainer
     from ml.serving.follower import Follower
     from ml.serving.journal import Journal
     from ml.serving.limits import Tokens
@@ -66,7 +69,8 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     pool = Pool(follower.open, budget=setup.memory, changed=metrics.engines)
     journal = Journal(setup.journal)
     answering = Answering(follower, pool, journal, setup.limits, metrics)
-    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics)
+    explainer = Explainer(setup.registry_uri, allow_pickle=setup.allow_pickle)
+    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics, explainer)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -84,6 +88,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         follower.stop()
+        explainer.close()
         answering.close()
         journal.close()
         pool.close()
