@@ -91,6 +91,17 @@ class Feature(_Part):
     used: bool = Field(True, description="whether the model is fed it")
     range: tuple[float, float] | None = Field(None, description="lowest and highest value that can be true")
     description: str = Field("", description="what it means, for the people who read reports")
+    embedding: str = Field(
+        "", description="of a text: your `package.module:function` from texts to vectors, whose drift is then watched"
+    )
+
+    @model_validator(mode="after")
+    def _embeds_text(self) -> Feature:
+        if self.embedding and self.type is not FeatureType.TEXT:
+            raise ValueError(f"embedding: is for features of type text, and this one is {self.type}")
+        if self.embedding and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.embedding):
+            raise ValueError(f"embedding: {self.embedding!r} is not package.module:function")
+        return self
 
 
 class DriftRule(_Part):
@@ -99,6 +110,11 @@ class DriftRule(_Part):
     alpha: float = Field(0.05, gt=0, lt=1, description="false alarms per run that are acceptable")
     floor: float = Field(0.05, ge=0, description="population stability index below which nothing is reported")
     history: int = Field(20, ge=3, description="healthy windows needed before they replace the cold-start test")
+    season: Literal["auto", "none", "day", "week", "year"] = Field(
+        "auto",
+        description="what is as it was in the same part of an earlier day, week or year is seasonal, not drift; "
+        "`auto`: each of them that is at least three windows long",
+    )
 
 
 class QualityRule(_Part):

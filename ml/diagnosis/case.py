@@ -65,6 +65,7 @@ class Case:
     ranking_lost: bool = False
     estimate: Measurement | None = None
     emergency: Emergency | None = None
+    season: str | None = None
     cites: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, why: str) -> None:

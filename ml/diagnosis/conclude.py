@@ -31,7 +31,7 @@ _SUPPORT: dict[Cause, tuple[str, ...]] = {
     Cause.TRAINING_SERVING_SKEW: ("skew", "harm"),
     Cause.LABEL_FAULT: ("label fault", "harm", "trial retrain"),
     Cause.LABEL_DELAY: ("labels", "estimate"),
-    Cause.SEASONAL: ("harm", "shift", "trial retrain"),
+    Cause.SEASONAL: ("harm", "shift", "season", "trial retrain"),
     Cause.SEGMENT_SHIFT: ("slice", "harm", "trial retrain"),
     Cause.PRIOR_SHIFT: ("calibration", "trial recalibrate", "harm"),
     Cause.REFERENCE_STALE: ("stale", "no harm", "shift"),
@@ -67,6 +67,8 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
         confidence = min(confidence, unlabelled.CONFIDENCE)
     causes = _ranked(case, choice, votes, confidence)
     verdict = verdict_of(choice.cause)
+    if choice.cause is Cause.SEASONAL and choice.act is Act.NO_ACTION:
+        verdict = Verdict.DRIFT_HARMLESS
     if verdict is Verdict.OK and choice.cause is Cause.INSUFFICIENT_DATA and signals.harm_low > signals.tolerance:
         verdict = Verdict.INCIDENT
     kind, why, escalate = choice.act, choice.why, False

@@ -42,6 +42,7 @@ class Signals:
     emergency: bool = False
     drifted: bool = False
     like_history: bool = False
+    in_season: bool = False
     calendar: bool = False
     relation: float = 0.0
     inputs: float = 0.0
@@ -107,6 +108,8 @@ def choose(s: Signals) -> Choice:
         )
     if s.labels < 30 or s.doubtful:
         return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "too few mature labels to tell")
+    if s.drifted and s.in_season:
+        return Choice(Cause.SEASONAL, Act.NO_ACTION, "the inputs are as they were in the same season before")
     if s.drifted and s.like_history:
         return Choice(
             Cause.REFERENCE_STALE,

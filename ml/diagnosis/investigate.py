@@ -19,6 +19,7 @@ from ml.diagnosis.findings import (
 )
 from ml.diagnosis.intake import Frames
 from ml.diagnosis.replays import replay_actions
+from ml.diagnosis.seasons import look_for_seasons
 from ml.diagnosis.unlabelled import look_without_labels
 from ml.models.predictor import Predictor
 from ml.spec import ModelSpec
@@ -55,6 +56,7 @@ def investigate(
     case.rollouts = replaying.rollouts(frames.reference, frames.history, current, frames.deployments)
     look_for_breaks(case)
     look_for_shifts(case)
+    look_for_seasons(case)
     judge(case)
     check_skew(case)
     replay_actions(case)
@@ -103,6 +105,7 @@ def _signals(case: Case) -> decide.Signals:
         emergency=bool(case.emergency and case.emergency.grave),
         drifted=bool(case.shifts),
         like_history=case.like_history,
+        in_season=case.season is not None,
         calendar=bool(used) and any(x.calendar for x in used),
         relation=s.relation if s else 0.0,
         inputs=(s.mix + s.unseen) if s else 0.0,

@@ -21,6 +21,7 @@ import pandas as pd
 from ml.data.bins import make_bins
 from ml.data.profiles import ColumnProfile, Profile, profile_frame
 from ml.errors import InvalidInput
+from ml.monitors.season import in_season
 from ml.results import Measurement, Status, Window
 from ml.spec import FeatureType, ModelSpec
 
@@ -144,6 +145,11 @@ def compare(reference: ColumnProfile, current: ColumnProfile, *, test: bool = Tr
     return Compared(psi, k, n, m, float(chdtrc(k - 1, psi / (1 / n + 1 / m))), "PSI against chi-square")
 
 
+def _excess(reference: ColumnProfile, current: ColumnProfile) -> float | None:
+    result = compare(reference, current, test=False)
+    return result.excess if isinstance(result, Compared) else None
+
+
 def _few_bins(reference: ColumnProfile, current: ColumnProfile) -> tuple[Counts, Counts]:
     """About ten bins of equal reference share, made of neighbours; missing (and infinite) values are one more."""
     p, q = _ordered(reference), _ordered(current)
@@ -231,6 +237,7 @@ def drift(
                 out.append(_nothing(name, window, current.rows, f"{name}: drift was not checked: {result}."))
             continue
         out.append(_measured(spec, name, result, single[name], adjusted[name], method or result.test, window))
+    out = in_season(spec, out, current, history, window, _excess)
     out.extend(_vocabulary(spec, reference, current, window))
     return out
 
