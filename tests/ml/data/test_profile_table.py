@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -221,3 +222,24 @@ def test_a_table_without_times_is_refused(postgres: Any) -> None:
             bins_of(SPECS["binary"], rows(SPECS["binary"])),
             every=timedelta(milliseconds=1500),
         )
+
+
+def test_the_page_on_warehouses_runs(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    page = Path(__file__).parents[3] / "docs/how-to/warehouse.md"
+    connect, work = re.findall(r"^```python\n(.+?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert "ibis.postgres.connect" in connect
+    spec = SPECS["binary"]
+    frame = rows(spec)
+    later = frame.assign(timestamp=frame["timestamp"] + timedelta(days=61), prediction_id="l" + frame["prediction_id"])
+    given = pd.concat([frame, later.assign(share=1.0)]).rename(
+        columns={"timestamp": "answered_at", "prediction": "answer"}
+    )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/loans.yaml").write_text(f"name: loans\ntask: binary\n{FEATURES}")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(work, str(page), "exec"), {"table": postgres.create_table("answers", stored(given))})
+    said = capsys.readouterr().out
+    assert "breach share" in said
+    assert "ok region" in said
