@@ -33,11 +33,17 @@ def look_for_seasons(case: Case) -> None:
         gone = [s for s in case.shifts if still.get(s.feature, 0.0) < GONE * s.effect]
         if len(gone) >= max(1, MOST * len(case.shifts)):
             case.season = period
-            case.cite("season", case.ledger.add(
-                Kind.DRIFT, f"against {len(matched)} healthy rows of the same time of an earlier {period}, {len(gone)} of "
-                f"{len(case.shifts)} shifts are gone", len(gone), n=len(matched), unit="columns",
-                source="seasons.look_for_seasons", facts={"period": period, "gone": [s.feature for s in gone]},
-            ))  # fmt: skip
+            said = f"{len(gone)} of {len(case.shifts)} shifts are gone"
+            number = case.ledger.add(
+                Kind.DRIFT,
+                f"against {len(matched)} healthy rows of the same time of an earlier {period}, {said}",
+                len(gone),
+                n=len(matched),
+                unit="columns",
+                source="seasons.look_for_seasons",
+                facts={"period": period, "gone": [s.feature for s in gone]},
+            )
+            case.cite("season", number)
             return
 
 
