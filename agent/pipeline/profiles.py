@@ -1,6 +1,8 @@
-"""Windows too large to read: their rows are counted where they are, by the hour, and the hours are kept with the model.
+"""The profile of a look's window, of all answers, whether a look reads their rows or not.
 
-A look at fewer rows reads them and counts in memory, which is sooner and comes to the same.
+A window too large to read is counted where its rows are, by the hour, and the hours are kept with the model. A look at
+fewer rows reads them and counts in memory, which is sooner and comes to the same. Answers of which a spec keeps a share
+only were counted when they were given.
 """
 
 from __future__ import annotations
@@ -24,16 +26,43 @@ if TYPE_CHECKING:
 
     from ml.data.bins import BinSet
     from ml.data.hourly import Counted, Hour
+    from ml.data.profiles import Profile
 
 LOOK_ROWS = 250_000
 """Of more rows a look reads a sample of about so many, for what needs rows; it counts all of them."""
 NEARLY = 0.9
+"""A sample has not exactly as many rows: from this share on there may be more than were read, and all are counted."""
 KEPT = timedelta(days=90)
 
 
-def is_part(frame: pd.DataFrame) -> bool:
-    """Whether there may be more rows than a look has read."""
-    return len(frame) > NEARLY * LOOK_ROWS
+def whole_profile(
+    services: Services,
+    session: Session,
+    spec: ModelSpec,
+    bins: BinSet,
+    frame: pd.DataFrame,
+    window: Window,
+    at: datetime,
+    data: DataVersion,
+) -> tuple[Profile, Mapping[datetime, Hour]]:
+    """The profile of a window outside past incidents and unfit windows, and the hours to keep for the next look.
+
+    frame: what the look has read of its rows, at most about `LOOK_ROWS`, without the harmed ones.
+    """
+    from ml.data.profiles import merge, profile_frame
+
+    hours: Mapping[datetime, Hour] = {}
+    if len(frame) > NEARLY * LOOK_ROWS:
+        counted = count_window(services, session, spec, bins, window, at, data)
+        profile, hours = counted.profile, counted.hours
+    else:
+        rows = frame[(frame["timestamp"] >= window.start) & (frame["timestamp"] < window.end)]
+        profile = profile_frame(rows, bins)
+    if spec.logging.sample < 1:
+        services.log.profiles.keep_bins(spec.name, bins)
+        parts = outside(window, _harmed(session, spec.name))
+        profile = merge([profile, *(services.log.profiles.total(spec.name, part, bins) for part in parts)])
+    return profile, hours
 
 
 def count_window(
@@ -42,11 +71,10 @@ def count_window(
     """The profile of a window's rows outside past incidents and unfit windows; keep its hours for the next look."""
     from ml.data.hourly import profile_windows
 
-    harmed = [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
     return profile_windows(
         services.log,
         spec,
-        outside(window, harmed),
+        outside(window, _harmed(session, spec.name)),
         bins,
         as_of=at,
         version=data,
@@ -77,6 +105,10 @@ def outside(window: Window, holes: Sequence[Window]) -> list[Window]:
         if start >= window.end:
             return parts
     return [*parts, Window(start, window.end)]
+
+
+def _harmed(session: Session, model: str) -> list[Window]:
+    return [*queries.past_incident_windows(session, model), *queries.unfit_windows(session, model)]
 
 
 def _kept(session: Session, model: str, bins: BinSet, window: Window) -> dict[datetime, Hour]:

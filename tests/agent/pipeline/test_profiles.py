@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from sqlalchemy import select
 
 from agent.pipeline import profiles
 from agent.store.tables import HourlyProfile, UnfitWindow
 from ml.data.bins import make_bins
-from ml.data.profiles import profile_frame
+from ml.data.delta import Batch
+from ml.data.profiles import profile_frame, profile_hours
 from ml.results import Window
-from tests.agent.conftest import rows
+from ml.spec import parse_spec
+from tests.agent.conftest import SPEC, rows
 
 
 def hours(bench):
@@ -93,3 +96,31 @@ def test_what_is_left_of_a_window(at, holes, left):
         return Window(*(at("2026-01-05 00:00") + timedelta(hours=hour) for hour in pair))
 
     assert profiles.outside(window((0, 10)), [window(hole) for hole in holes]) == [window(part) for part in left]
+
+
+def test_what_was_not_kept_row_by_row_is_part_of_the_profile(bench, monkeypatch):
+    """Whether the rows that were kept are read or counted where they are."""
+    spec = parse_spec(SPEC + "logging: {sample: 0.5}\n")
+    start = bench.clock() - timedelta(days=2)
+    served(bench, start, 288, seed=1)
+    window = Window.before(bench.clock(), timedelta(days=2))
+    bins = make_bins(spec, rows(start, 100, seed=5).assign(prediction="1", score=0.5))
+    others = rows(start, 60, seed=9).assign(prediction="0", score=0.1).drop(columns="label")
+    unkept = {(hour, "1"): profile for hour, profile in profile_hours(others, bins).items()}
+    bench.services.log.profiles.append("churn", unkept, Batch("b"))
+    everything = pd.concat([bench.services.log.read(spec, window), others])
+
+    def whole(frame):
+        with bench.services.store.read() as session:
+            data = bench.services.log.version("churn")
+            return profiles.whole_profile(bench.services, session, spec, bins, frame, window, bench.clock(), data)
+
+    frame = bench.services.log.read(spec, window)
+    read, hours = whole(frame)
+    assert hours == {}
+    assert read.counts.tolist() == profile_frame(everything, bins).counts.tolist()
+    assert bench.services.log.profiles.bins("churn").id == bins.id
+    monkeypatch.setattr(profiles, "LOOK_ROWS", 100)
+    counted, hours = whole(bench.services.log.read(spec, window, most=100))
+    assert len(hours) == 48
+    assert counted.counts.tolist() == read.counts.tolist()
