@@ -18,6 +18,7 @@ from ml.diagnosis.intake import Frames, NotChecked
 from ml.diagnosis.labels import LabelFault
 from ml.diagnosis.repair import Break
 from ml.diagnosis.replaying import Rollout, Skew
+from ml.diagnosis.shares import Share
 from ml.diagnosis.shift import Shift
 from ml.diagnosis.trial import Trial
 from ml.metrics import Floats
@@ -66,6 +67,7 @@ class Case:
     estimate: Measurement | None = None
     emergency: Emergency | None = None
     season: str | None = None
+    shares: tuple[Share, ...] = ()
     cites: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, why: str) -> None:

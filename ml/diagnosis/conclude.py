@@ -85,7 +85,7 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     trials = tuple(sorted(case.trials.values(), key=lambda t: -t.gain))
     return Diagnosis(
         case.spec.name, verdict, causes, action, tuple(case.ledger.facts), tuple(case.not_checked),
-        _ruled_out(case, choice), confidence, trials, case.spec.metric, same,
+        _ruled_out(case, choice), confidence, trials, case.spec.metric, same, case.shares,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.diagnosis import decide, harm, replaying
+from ml.diagnosis.blame import share_inputs
 from ml.diagnosis.case import Case, healthy_rows
 from ml.diagnosis.causes import Act
 from ml.diagnosis.evidence import Kind
@@ -60,6 +61,7 @@ def investigate(
     judge(case)
     check_skew(case)
     replay_actions(case)
+    share_inputs(case)
     look_without_labels(case)
     return case, _signals(case)
 

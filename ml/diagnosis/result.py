@@ -10,6 +10,7 @@ from typing import Any
 from ml.diagnosis.causes import Act, Cause, Verdict
 from ml.diagnosis.evidence import Fact, finite
 from ml.diagnosis.intake import NotChecked
+from ml.diagnosis.shares import Share
 from ml.diagnosis.trial import Trial
 
 
@@ -70,7 +71,7 @@ class RuledOut:
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The answer. `confidence` is the calibrated probability that cause and action are right, `vote_share` the share of
-    resampled diagnoses that agree (what the calibration starts from)."""
+    resampled diagnoses that agree (what the calibration starts from), `shares` which inputs a harder mix comes from."""
 
     model: str
     verdict: Verdict
@@ -83,6 +84,7 @@ class Diagnosis:
     trials: tuple[Trial, ...] = ()
     metric: str = ""
     vote_share: float = 1.0
+    shares: tuple[Share, ...] = ()
 
     @property
     def cause(self) -> RankedCause:
@@ -90,7 +92,7 @@ class Diagnosis:
         return self.causes[0]
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's document, with `ruled_out`, `confidence` and `trials` beside it."""
+        """The contract's document, with `ruled_out`, `confidence`, `trials` and `shares` beside it."""
         return {
             "model": self.model,
             "verdict": self.verdict.value,
@@ -101,6 +103,7 @@ class Diagnosis:
             "ruled_out": [r.to_json() for r in self.ruled_out],
             "confidence": round(self.confidence, 4),
             "trials": [t.to_json(self.metric) for t in self.trials],
+            "shares": [s.to_json() for s in self.shares],
         }
 
 

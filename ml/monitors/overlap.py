@@ -54,6 +54,7 @@ class Inputs:
                 known = values[np.isfinite(values)]
                 self.middle[name] = float(np.median(known)) if len(known) else 0.0
         raw = self._raw(reference)
+        owners = [n for n in self.names for _ in self.levels.get(n, ["value", "missing"])]
         self.center, spread = raw.mean(axis=0), raw.std(axis=0)
         self.kept = np.flatnonzero(spread > 0)
         if len(self.kept) == 0:
@@ -62,6 +63,8 @@ class Inputs:
         if len(self.kept) > MOST_COLUMNS:
             moved = np.abs(self._raw(current).mean(axis=0) - self.center) / self.spread
             self.kept = np.sort(self.kept[np.argsort(-moved[self.kept], kind="stable")[:MOST_COLUMNS]])
+        self.owners = [owners[i] for i in self.kept]
+        """The feature that each column of the matrix comes from."""
 
     def matrix(self, frame: pd.DataFrame) -> Floats:
         """(rows, columns), in standard deviations of the reference, cut at 6."""
