@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-journal chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-journal chaos chaos-serving docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,8 +79,11 @@ bench-estimation: setup-dev ## the loss without labels: how near, and when it ab
 bench-journal: setup-dev ## logging every answer: a record, the drain's speed, steady load, memory
 	@$(BIN)/python -m benchmarks.journal
 
+chaos: setup-dev ## workers killed 12,000 times, races in full: about an hour
+	@CHAOS=10 $(PYTEST) tests/agent/chaos --timeout 0
+
 chaos-serving: setup-dev ## the model server killed 200 times under load: nothing answered is lost, nothing stands twice
-	@CHAOS_KILLS=200 $(PYTEST) -n 0 tests/ml/serving/test_kill.py
+	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 $(PYTEST) -n 0 -s tests/ml/serving/test_kill.py tests/ml/serving/test_kill_server.py
 
 docs: setup ## write the reference pages that are made from code
 	@$(BIN)/python docs/generate.py
