@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DRAIN_LOCK, REFUSED = "drain.lock", "refused"
 MANY = 300  # small files of a model that are joined to large ones
-SLOWEST = 30.0  # seconds between two tries while the log is away
+SLOWEST = 10.0  # seconds between two tries while the log is away
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Stretch:
     rows: int = 0
     records: list[Record] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
-    unreadable: list[tuple[int, str]] = field(default_factory=list)
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
 
 
 class Drain:
@@ -94,33 +94,34 @@ class Drain:
         """Take what is there, and delete what is in the log. Returns the rows. Raises: Unavailable; OSError."""
         self._appending.begin()
         before = self.did.rows
-        for folder in folders(self.root):
-            gone = is_orphan(folder)  # before reading: nothing comes after what is read then
-            self._drain(folder, live=not gone)
-            if gone:
-                shutil.rmtree(folder)
-        for model in [model for model, files in self._small.items() if files >= MANY]:
-            self.log.compact(model)
-            self._small[model] = 0
+        left = folders(self.root)
+        while left:  # in turns: the load on one process holds up no other's folder
+            left = [folder for folder in left if self._drain(folder)]
+            for model in [model for model, files in self._small.items() if files >= MANY]:
+                self.log.compact(model)
+                self._small[model] = 0
+            self.did.tell(self.root)
         return self.did.rows - before
 
-    def _drain(self, folder: Path, *, live: bool) -> None:
+    def _drain(self, folder: Path) -> bool:
+        """Commit the next stretch of a folder; whether there is another to commit at once."""
+        gone = is_orphan(folder)  # before reading: nothing comes after what is read then
         cursor = Cursor.of(folder)
-        while stretch := self._stretch(folder, cursor, live=live):
-            again = cursor.pending is not None
-            cursor = Cursor(cursor.done, stretch.end)
-            cursor.save(folder)
-            self._commit(folder.name, stretch, again=again)
-            cursor = Cursor(stretch.end)
-            cursor.save(folder)
-            self.did.damaged += sum(not damage.torn for damage in stretch.damages)
-            self.did.torn += sum(damage.torn for damage in stretch.damages)
-            files = segments(folder)
-            for (_, path), (following, _) in itertools.pairwise(files):
-                if following <= cursor.done:
-                    path.unlink()
-            if live and not again and stretch.rows < self.max_rows:  # what came meanwhile is for the next commit
-                return
+        stretch = self._stretch(folder, cursor, live=not gone)
+        if stretch is None:
+            if gone:
+                shutil.rmtree(folder)
+            return False
+        again = cursor.pending is not None
+        Cursor(cursor.done, stretch.end).save(folder)
+        self._commit(folder.name, stretch, again=again)
+        Cursor(stretch.end).save(folder)
+        self.did.damaged += sum(not damage.torn for damage in stretch.damages)
+        self.did.torn += sum(damage.torn for damage in stretch.damages)
+        for (_, path), (following, _) in itertools.pairwise(segments(folder)):
+            if following <= stretch.end:
+                path.unlink()
+        return gone or again or stretch.rows >= self.max_rows  # else what came meanwhile is for the next commit
 
     def _stretch(self, folder: Path, cursor: Cursor, *, live: bool) -> Stretch | None:
         """What comes next: up to the pending end, or else as much as one commit takes."""
@@ -135,7 +136,7 @@ class Drain:
             try:
                 record = decode(item.payload)
             except ValueError as error:
-                stretch.unreadable.append((item.end, str(error)))
+                stretch.unreadable.append((item.payload, str(error)))
                 continue
             stretch.records.append(record)
             stretch.rows += len(record.ids)
@@ -144,6 +145,10 @@ class Drain:
         return stretch if stretch.end > cursor.done else None
 
     def _commit(self, stream: str, stretch: Stretch, *, again: bool) -> None:
+        if stretch.unreadable:
+            lines = [{"why": f"It is {why}.", "payload": payload.hex()} for payload, why in stretch.unreadable]
+            self._put_aside(f"unreadable-{stream}-{stretch.end}", lines)
+            self.did.refused += len(lines)
         for model in dict.fromkeys(record.model for record in stretch.records):
             records = [record for record in stretch.records if record.model == model]
             spec = self.specs(model)
@@ -174,12 +179,15 @@ class Drain:
                 self._one_by_one(f"{stream}.{part}", end, spec, half, found)
 
     def _refuse(self, stream: str, end: int, model: str, records: list[Record], why: str) -> None:
+        lines = [{"why": why, **asdict(record)} for record in records]
+        self._put_aside(f"{model}-{stream}-{end}", lines)
+        self.did.refused += sum(len(record.ids) for record in records)
+
+    def _put_aside(self, name: str, lines: Sequence[Mapping[str, object]]) -> None:
         """Keep what the log will not have in a file of its own, for a person to look at."""
         folder = self.root / REFUSED
         folder.mkdir(exist_ok=True)
-        lines = [json.dumps({"why": why, **asdict(record)}, default=_plain) for record in records]
-        replace(folder / f"{model}-{stream}-{end}.jsonl", "\n".join(lines) + "\n")
-        self.did.refused += sum(len(record.ids) for record in records)
+        replace(folder / f"{name}.jsonl", "".join(json.dumps(line, default=_plain) + "\n" for line in lines))
 
 
 @contextmanager

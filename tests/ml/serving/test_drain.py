@@ -258,6 +258,36 @@ def test_what_the_log_will_not_have_is_put_aside_and_keeps_nothing_else_out(
     assert behind(journal.root) == 0
 
 
+def test_a_record_of_a_newer_form_is_put_aside(journal: Journal, log: PredictionLog, drain: Drain) -> None:
+    write(journal, "p1")
+    with journal._lock:
+        journal._write(journal._encoder._framed((7, "loans", "later")))
+    write(journal, "p2")
+    assert drain.once() == 2
+    (file,) = (journal.root / "refused").iterdir()
+    aside = json.loads(file.read_text())
+    assert aside["why"] == "It is a record of kind 7 with 3 parts."
+    assert bytes.fromhex(aside["payload"]).endswith(b"later")
+
+
+def test_every_folder_has_its_turn(journal: Journal, log: PredictionLog) -> None:
+    """However much one process writes, what another wrote is not kept waiting for it to end."""
+    other = Journal(journal.root)
+    first, second = sorted([journal, other], key=lambda one: one.folder.name)
+    for k in range(9):
+        write(first, f"p{k}")
+    write(second, "other")
+
+    class Watching(PredictionLog):
+        def append_predictions(self, spec: Any, frame: Any, **kwargs: Any) -> Any:
+            order.append(frame["prediction_id"].iloc[0])
+            return super().append_predictions(spec, frame, **kwargs)
+
+    order: list[str] = []
+    Drain(journal.root, Watching(log.uri), {"loans": SPEC}.get, max_rows=3).once()
+    assert order == ["p0", "other", "p3", "p6"]
+
+
 def test_a_feature_that_changed_its_type_is_put_aside_whole(journal: Journal, log: PredictionLog) -> None:
     write(journal, "p1")
     Drain(journal.root, log, {"loans": SPEC}.get).once()
