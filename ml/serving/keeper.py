@@ -1,6 +1,7 @@
 """Follows the registry for all processes that answer: which versions take part, and are they ready on disk?
 
-Aliases are asked for every 0.3 s, for all models at once. A version is prepared as soon as it is the newest or has an
+Aliases are asked for every 0.3 s (of a local SQLite registry only when something was committed to it, which is looked
+at twenty times a second), for all models at once. A version is prepared as soon as it is the newest or has an
 alias, so that it can take traffic at once when it becomes champion. When the registry is away, or a new version cannot
 be prepared, what was told last stands.
 """
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import DataError, WatchkeeperError
+from ml.models.changes import Changes
 from ml.serving import state as states
 from ml.serving.drain_process import keep_spec
 from ml.serving.preparing import Job, Preparer, notes_of
-from ml.serving.priority import stand_back
 from ml.serving.routing import CANARY, CHAMPION, SHADOW, Routes
 from ml.serving.state import ModelState, State
 from ml.spec import ModelSpec
@@ -94,6 +95,8 @@ class Keeper:
         self._registered: Mapping[str, Registered] = {}
         self._preparations = _Preparations()
         self._asks: list[tuple[str, str, bool]] = []
+        self._changes = Changes(registry.uri)
+        self._looked = float("-inf")
         self._lock = threading.Lock()
 
     def ask(self, model: str, version: str, broken: bool = False) -> None:
@@ -102,20 +105,24 @@ class Keeper:
             self._asks.append((model, version, broken))
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until told to stop."""
-        stand_back()
-        looked = float("-inf")
+        """Follow until told to stop. This thread does not stand back: it has little to do, and that within a second."""
         self.preparer.tidy()
         try:
             while not stop.is_set():
-                if time.monotonic() - looked >= EVERY:
-                    looked = time.monotonic()
+                if self._is_due():
+                    self._looked = time.monotonic()
                     self.look()
                 elif self._has_news():
                     self.settle()
                 stop.wait(TICK)
         finally:
+            self._changes.close()
             self.preparer.close()
+
+    def _is_due(self) -> bool:
+        """Whether the registry is to be asked: now and then, and where something may have changed in it."""
+        since = time.monotonic() - self._looked
+        return since >= SPECS_EVERY or ((self._changes.cheap or since >= EVERY) and self._changes.since_last_asked())
 
     def _has_news(self) -> bool:
         return bool(self._asks) or any(future.done() for _, future in self._preparations.running.values())
@@ -165,7 +172,7 @@ class Keeper:
         self.preparer.rest()
 
     def _read_specs(self) -> None:
-        if time.monotonic() - self._specs_at >= SPECS_EVERY:
+        if time.monotonic() - self._specs_at >= SPECS_EVERY * 0.9:
             found = self._specs_of()
             self._specs = {name: spec for name, spec in found.items() if not self._only or name in self._only}
             self._specs_at = time.monotonic()
