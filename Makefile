@@ -82,8 +82,9 @@ bench-journal: setup-dev ## logging every answer: a record, the drain's speed, s
 chaos: setup-dev ## workers killed 12,000 times, races in full: about an hour
 	@CHAOS=10 $(PYTEST) tests/agent/chaos --timeout 0
 
-chaos-serving: setup-dev ## the model server killed 200 times under load: nothing answered is lost, nothing stands twice
-	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 $(PYTEST) -n 0 -s tests/ml/serving/test_kill.py tests/ml/serving/test_kill_server.py
+chaos-serving: setup-dev ## the model server killed 200 times and switched 100 times under load: nothing lost, nothing twice, no failure
+	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 CHAOS_SWITCHES=100 $(PYTEST) -n 0 -s \
+		tests/ml/serving/test_kill.py tests/ml/serving/test_kill_server.py tests/ml/serving/test_server.py
 
 docs: setup ## write the reference pages that are made from code
 	@$(BIN)/python docs/generate.py
