@@ -130,15 +130,15 @@ class AlertRule(_Part):
     """How a measurement becomes an alert."""
 
     severity: Literal["info", "warning", "critical"] = Field("warning", description="how loud it is")
-    min_rows: int = Field(50, ge=1, description="fewer rows than this never raise an alert")
-    hysteresis: int = Field(1, ge=1, description="looks in a row that must breach; 2 for quality and drift")
+    min_rows: int = Field(50, ge=1, description="fewer rows than this never raise an alert; 20 for performance")
+    hysteresis: int = Field(1, ge=1, description="looks in a row that must breach; 2 for drift")
     silence: bool = Field(False, description="measured and recorded, but never an alert")
 
 
 class Alerts(_Part):
-    quality: AlertRule = AlertRule(severity="warning", hysteresis=2)
+    quality: AlertRule = AlertRule(severity="warning")
     drift: AlertRule = AlertRule(severity="info", hysteresis=2)
-    performance: AlertRule = AlertRule(severity="critical")
+    performance: AlertRule = AlertRule(severity="critical", min_rows=20)
     estimation: AlertRule = AlertRule(severity="warning")
 
 
@@ -172,6 +172,13 @@ class Logging(_Part):
     sample: float = Field(1.0, gt=0, le=1, description="share of the predictions that is kept")
 
 
+class Serving(_Part):
+    """How the model server answers for the model."""
+
+    cache: int = Field(0, ge=0, le=1_000_000, description="rows whose answers are remembered; 0 for none")
+    cache_time: Duration = Field(timedelta(minutes=5), description="how long an answer is remembered")
+
+
 class ModelSpec(_Part):
     """One model under watch. Columns beside the features: `prediction_id`, `timestamp`, `prediction`, `score`,
     `model_version`, `label` (see `target` and `timestamp` for files that name them differently)."""
@@ -202,6 +209,7 @@ class ModelSpec(_Part):
     training: Training = Field(Training(), description="how a new version is made")
     verification: Verification = Field(Verification(), description="how an action is judged afterwards")
     logging: Logging = Field(Logging(), description="how much of the model server's traffic is kept row by row")
+    serving: Serving = Field(Serving(), description="how the model server answers; read when a version is loaded")
 
     @model_validator(mode="before")
     @classmethod

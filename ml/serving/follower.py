@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ml.errors import DataError, NotFound, Unavailable, WatchkeeperError
+from ml.serving.cache import CachingEngine
 from ml.serving.preparing import open_version
 from ml.serving.protocols.open_inference import datatype_of
 from ml.serving.routing import Routes
@@ -55,9 +56,18 @@ class Served:
 
 
 class Follower:
-    """`served` is what requests read. ask: tells the keeper of a version that is wanted or broken."""
+    """`served` is what requests read. ask: tells the keeper of a version that is wanted or broken. looked: told of each
+    look at remembered answers, see `CachingEngine`."""
 
-    def __init__(self, root: Path, ask: Ask, *, allow_pickle: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        ask: Ask,
+        *,
+        allow_pickle: bool = False,
+        looked: Callable[[str, int, int], None] = lambda model, found, missed: None,
+    ) -> None:
+        self._looked = looked
         self.served: Mapping[str, Served] = MappingProxyType({})
         self.state = State()
         self.engines: Engines | None = None
@@ -104,6 +114,9 @@ class Follower:
             self._ask(model, version, True)
             raise
         warm(engine, known.spec)
+        serving = known.spec.serving
+        if serving.cache:
+            engine = CachingEngine(engine, size=serving.cache, lifetime=serving.cache_time, looked=self._looked)
         return engine
 
     def wait_for(self, model: str, version: str, seconds: float) -> str:

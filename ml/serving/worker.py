@@ -55,6 +55,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     from ml.serving.journal import Journal
     from ml.serving.limits import Tokens
     from ml.serving.metrics import Metrics
+    from ml.serving.one_write import Protocol
     from ml.serving.pool import Pool
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -64,8 +65,8 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
         with sending:
             keeper.send((model, version, broken))
 
-    follower = Follower(setup.models, ask, allow_pickle=setup.allow_pickle)
     metrics = Metrics(setup.counts)
+    follower = Follower(setup.models, ask, allow_pickle=setup.allow_pickle, looked=metrics.looked_up)
     pool = Pool(follower.open, budget=setup.memory, changed=metrics.engines)
     journal = Journal(setup.journal)
     answering = Answering(follower, pool, journal, setup.limits, metrics)
@@ -77,7 +78,8 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
         access_log=False,
         lifespan="off",
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
         backlog=2048,

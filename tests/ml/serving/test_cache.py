@@ -9,7 +9,11 @@ import pytest
 
 from ml.errors import DataError
 from ml.serving.cache import CachingEngine
+from ml.serving.follower import Follower
+from ml.serving.routing import Routes
 from ml.serving.rows import Answers, Rows
+from ml.serving.state import ModelState, State
+from ml.spec import Serving
 
 
 class Doubling:
@@ -91,3 +95,22 @@ def test_a_failure_is_not_remembered():
 
 def test_it_says_what_it_may_take():
     assert cached(Doubling(), size=100).nbytes > 1000 + 100 * 500
+
+
+def test_a_spec_that_asks_for_it_has_its_answers_remembered(shop) -> None:
+    looked: list[tuple[str, int, int]] = []
+    follower = Follower(shop.root, lambda *what: None, looked=lambda *counts: looked.append(counts))
+    remembering = shop.churn.model_copy(update={"serving": Serving(cache=10)})
+    folder = shop.folders["churn"]["1"]
+    follower.state = State({"churn": ModelState(remembering, Routes("1"), {"1": folder})}, asked=True)
+    engine = follower.open("churn", folder)
+    looked.clear()  # it was warmed
+    asked = Rows({"age": [44.0], "plan": ["plus"]}, ["a"])
+    first, second = engine.answer(asked), engine.answer(asked)
+    assert looked == [("churn", 0, 1), ("churn", 1, 0)]
+    assert first == second
+    plain = Follower(shop.root, lambda *what: None)
+    plain.state = State({"churn": ModelState(shop.churn, Routes("1"), {"1": folder})}, asked=True)
+    alone = plain.open("churn", folder)
+    assert not isinstance(alone, CachingEngine)
+    assert alone.answer(asked) == first
