@@ -120,8 +120,10 @@ def run(services: Services, execution: Execution) -> None:
                 work.progress = partial(_note, services, execution, name)
                 work.results[name] = done if done is not None else dict(step(work))
                 if done is None:
-                    _record(services, execution, name, work.results[name])
-        _end(services, execution, work, time.perf_counter() - started)
+                    with _recorded_or_later():
+                        _record(services, execution, name, work.results[name])
+        with _recorded_or_later():
+            _end(services, execution, work, time.perf_counter() - started)
     except LeaseLost as error:
         log.warning("execution %s: %s", execution.id, error)
     except Unavailable as error:
@@ -136,6 +138,18 @@ def run(services: Services, execution: Execution) -> None:
         log.exception("execution %s failed", execution.id)
         why = str(error) if isinstance(error, WatchkeeperError) else f"{type(error).__name__}: {error}"
         _abandon(services, execution, ProposalEvent.ABORT, "failed", why)
+
+
+@contextmanager
+def _recorded_or_later() -> Iterator[None]:
+    """What was done but cannot be recorded is neither called done nor failed: whoever takes over records it."""
+    try:
+        yield
+    except WatchkeeperError:
+        raise
+    except Exception as error:
+        log.exception("what was done could not be recorded")
+        raise Unavailable(f"what was done could not be recorded ({type(error).__name__})") from error
 
 
 def _owned(session: Session, execution: Execution) -> Execution:
