@@ -12,6 +12,7 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent
+from agent.pipeline.profiles import LOOK_ROWS
 from agent.pipeline.reference import healthy_history, reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -49,7 +50,7 @@ def investigate(services: Services, spec: ModelSpec, at: datetime) -> Investigat
         finding = ml.diagnosis.diagnose(
             spec,
             reference_of(services, session, spec, version, at).frame,
-            without_harmed(session, spec, services.log.read(spec, window, as_of=at)),
+            without_harmed(session, spec, services.log.read(spec, window, as_of=at, most=LOOK_ROWS)),
             history=healthy_history(services, session, spec, window.start),
             deployments=pd.DataFrame(ledger, columns=["timestamp", "version", "kind", "note"]),
             model=services.registry.load(spec.name, version, spec) if version else None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from agent.pipeline.profiles import LOOK_ROWS
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Model
@@ -40,7 +41,7 @@ def reference_of(
     row = session.get(Model, spec.name)
     if row is not None and row.reference_start is not None and row.reference_end is not None:
         window = Window(row.reference_start, row.reference_end)
-        return Reference(services.log.read(spec, window, as_of=before), f"log, {window}")
+        return Reference(services.log.read(spec, window, as_of=before, most=LOOK_ROWS), f"log, {window}")
     if champion is not None:
         held_out = services.registry.reference(spec.name, champion)
         if held_out is not None:
@@ -58,7 +59,7 @@ def _beginning(services: Services, spec: ModelSpec, before: datetime) -> Referen
     end, frame = span.start, None
     while frame is None or (len(frame) < REFERENCE_ROWS and end < latest):
         end = max(min(end + spec.window, latest), span.start + timedelta(seconds=1))
-        frame = services.log.read(spec, Window(span.start, end), as_of=before)
+        frame = services.log.read(spec, Window(span.start, end), as_of=before, most=LOOK_ROWS)
     return Reference(frame, f"log, {Window(span.start, end)}")
 
 
@@ -69,7 +70,7 @@ def healthy_history(services: Services, session: Session, spec: ModelSpec, befor
     the tolerance are left out, though nobody called them an incident yet.
     """
     window = Window.before(before, HISTORY_WINDOWS * spec.window)
-    frame = without_harmed(session, spec, services.log.read(spec, window, as_of=before))
+    frame = without_harmed(session, spec, services.log.read(spec, window, as_of=before, most=LOOK_ROWS))
     return _outside(frame, queries.doubtful_windows(session, spec.name, since=window.start))
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent
 from agent.domain.proposal import ProposalEvent, ProposalState
+from agent.pipeline.profiles import LOOK_ROWS
 from agent.pipeline.propose import file_proposal
 from agent.pipeline.reference import reference_of
 from agent.pipeline.services import Services
@@ -104,7 +105,7 @@ def _judge(
         return Finding("succeeded", {"statement": statement})
     if at <= watched.started_at:
         return None
-    after = services.log.read(spec, Window(watched.started_at, at), as_of=at)
+    after = services.log.read(spec, Window(watched.started_at, at), as_of=at, most=LOOK_ROWS)
     if proposal.kind == ActionKind.FIX_DATA:
         return _judge_repair(services, session, spec, proposal, watched, after, at)
     return _judge_switch(services, spec, proposal, watched, labelled(after), at)
