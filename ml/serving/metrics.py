@@ -44,8 +44,10 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         os.environ[FOLDER] = str(folder)
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
+        mine = os.getpid()  # else it is asked for at every count, in case the process has forked: ten calls a request
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: mine)  # type: ignore[no-untyped-call]
         self._folder = folder
         home = CollectorRegistry()
         self._requests = Counter("watchkeeper_serving_requests", "Requests answered.", ("code",), registry=home)

@@ -7,10 +7,12 @@ NumPy. What a checked request never holds (numbers as text, odd ways to write a 
 from __future__ import annotations
 
 import re
+import struct
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,7 @@ class Encoder:
         ends = np.cumsum([step.width for step in plan.steps]).tolist()
         self.starts = [end - step.width for end, step in zip(ends, plan.steps, strict=True)]
         self.required = frozenset(plan.required)
+        self._pack = struct.Struct(f"={self.width}f").pack
 
     def matrix(self, columns: Mapping[str, Sequence[Any]], n: int) -> Matrix:
         """Shape (n, width). Raises: DataError naming the column that is missing or cannot be used."""
@@ -64,12 +67,12 @@ class Encoder:
         return np.clip(wide, -_LIMIT, _LIMIT).astype(np.float32)
 
     def _numbers_of_one(self, columns: Mapping[str, Sequence[Any]]) -> Matrix:
-        values = [columns[name][0] for name in self.numeric]
-        if not _PLAIN.issuperset(map(type, values)):
-            return self._numbers_of_many(columns, 1)
-        wide = np.array([values], dtype=np.float64)
-        if np.abs(wide).max() <= _LIMIT:  # neither missing nor large: the usual row
-            return wide.astype(np.float32)
+        try:
+            values = [columns[name][0] for name in self.numeric]
+            if isfinite(sum(values)):  # nothing is missing or infinite
+                return np.frombuffer(self._pack(*values), dtype=np.float32).reshape(1, self.width)
+        except (TypeError, struct.error, OverflowError):  # text, nothing, or more than 32 bits hold
+            pass
         return self._numbers_of_many(columns, 1)
 
     def _numbers_of_many(self, columns: Mapping[str, Sequence[Any]], n: int) -> Matrix:
