@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.pipeline.reference import Reference, reference_of, without_harmed
+from agent.pipeline import counting
+from agent.pipeline.reference import reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import MeasurementRow, MonitorRun, StoredProfile
@@ -20,6 +21,7 @@ from ml.results import Measurement, Window
 from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from ml.data.bins import BinSet
     from ml.data.profiles import Profile
 
 KEPT_PROFILES = 60
@@ -27,7 +29,7 @@ KEPT_PROFILES = 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw; `profile` is kept to rank later windows against."""
+    """What one look saw; `profile` is kept to rank later windows against, `state` for the test over all looks."""
 
     model: str
     window: Window
@@ -36,6 +38,7 @@ class Look:
     seconds: float
     measurements: list[Measurement]
     profile: Profile
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
@@ -44,6 +47,8 @@ def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
     `recent` is judged without labels. `mature` is one window long too, but ends a label delay earlier, so that its
     labels have had time to arrive. Reads only: `keep` stores what was seen.
     """
+    from ml.monitors.look import Baseline, whole_look
+
     recent = Window.before(at, spec.window)
     mature = Window.before(at - spec.label_delay, spec.window)
     with services.store.read() as session:
@@ -52,12 +57,35 @@ def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
             return None
         started = time.perf_counter()
         version = services.registry.alias(spec.name, CHAMPION)
-        frame = services.log.read(spec, Window(mature.start, recent.end), as_of=at)
-        frame = without_harmed(session, spec, frame)
         reference = reference_of(services, session, spec, version, at)
-        measurements, profile = measure(session, spec, reference, frame, recent=recent, mature=mature, at=at)
+        last = counting.last_look(session, spec.name, at)
+        until = counting.matured(spec, reference, at)
+        pinned = services.log.version(spec.name)
+        span = Window(counting.reach(mature, until, spec, last), recent.end)
+        frame = without_harmed(session, spec, services.log.read(spec, span, as_of=at, version=pinned))
+        baseline = Baseline(spec, reference.frame)
+        found = whole_look(
+            baseline,
+            frame[frame["timestamp"] >= mature.start],
+            recent=recent,
+            mature=mature,
+            at=at,
+            history=_history(session, spec, baseline.bins, recent),
+            rise=counting.state_of(session, spec, reference, version, last),
+            fresh=counting.uncounted(services, session, spec, frame, until, version, last),
+            passed=counting.since(at, spec, last),
+        )
     rows = int((frame["timestamp"] >= recent.start).sum())
-    return Look(spec.name, recent, rows, version, time.perf_counter() - started, measurements, profile)
+    return Look(
+        spec.name,
+        recent,
+        rows,
+        version,
+        time.perf_counter() - started,
+        found.measurements,
+        found.profile,
+        counting.to_keep(found.rise, pinned, until),
+    )
 
 
 def keep(session: Session, seen: Look) -> None:
@@ -69,6 +97,7 @@ def keep(session: Session, seen: Look) -> None:
         rows=seen.rows,
         champion=seen.champion,
         seconds=seen.seconds,
+        state=seen.state,
     )
     session.add(run)
     session.flush()
@@ -92,37 +121,7 @@ def keep(session: Session, seen: Look) -> None:
         )
 
 
-def measure(
-    session: Session,
-    spec: ModelSpec,
-    reference: Reference,
-    frame: Any,
-    *,
-    recent: Window,
-    mature: Window,
-    at: datetime,
-) -> tuple[list[Measurement], Profile]:
-    """Every measurement of one look, each `no_data` where its rows are missing, and the profile."""
-    from ml.data.bins import make_bins
-    from ml.data.profiles import profile_frame
-    from ml.monitors.drift import drift
-    from ml.monitors.performance import performance
-    from ml.monitors.quality import quality
-
-    bins = make_bins(spec, reference.frame)
-    before = profile_frame(reference.frame, bins)
-    now = profile_frame(frame[frame["timestamp"] >= recent.start], bins)
-    history = _history(session, spec, now, recent)
-    labelled = frame[frame["timestamp"] < mature.end]
-    found = [
-        *quality(spec, before, now, window=recent, history=history, as_of=at),
-        *drift(spec, before, now, window=recent, history=history),
-        *performance(spec, labelled, window=mature, reference=reference.frame, as_of=at),
-    ]
-    return found, now
-
-
-def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) -> Sequence[Profile]:
+def _history(session: Session, spec: ModelSpec, bins: BinSet, recent: Window) -> Sequence[Profile]:
     """Profiles of earlier windows in the same bins, without those that touch an incident or an unfit window."""
     from ml.data.profiles import Profile
 
@@ -130,7 +129,7 @@ def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) ->
         select(StoredProfile)
         .where(
             StoredProfile.model == spec.name,
-            StoredProfile.bins == now.bins.id,
+            StoredProfile.bins == bins.id,
             StoredProfile.window_end <= recent.start,
         )
         .order_by(StoredProfile.window_end.desc())
@@ -138,7 +137,7 @@ def _history(session: Session, spec: ModelSpec, now: Profile, recent: Window) ->
     ).all()
     unhealthy = [*queries.past_incident_windows(session, spec.name), *queries.unfit_windows(session, spec.name)]
     healthy = [row for row in rows if not any(Window(row.window_start, row.window_end).overlaps(w) for w in unhealthy)]
-    return [Profile.from_dict(row.document, now.bins) for row in healthy]
+    return [Profile.from_dict(row.document, bins) for row in healthy]
 
 
 def _row(run: MonitorRun, m: Measurement) -> MeasurementRow:

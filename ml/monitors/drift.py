@@ -12,7 +12,7 @@ Benjamini and Hochberg (1995); Westfall and Young (1993) for the step over colum
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ml.data.bins import make_bins
 from ml.data.profiles import ColumnProfile, Profile, profile_frame
 from ml.errors import InvalidInput
 from ml.monitors.season import in_season
+from ml.monitors.usual import jitter, tail
 from ml.results import Measurement, Status, Window
 from ml.spec import FeatureType, ModelSpec
 
@@ -202,7 +203,14 @@ def _pooled_levels(reference: ColumnProfile, current: ColumnProfile) -> tuple[Co
 
 
 def drift(
-    spec: ModelSpec, reference: Profile, current: Profile, *, window: Window, history: Sequence[Profile] = ()
+    spec: ModelSpec,
+    reference: Profile,
+    current: Profile,
+    *,
+    window: Window,
+    history: Sequence[Profile] = (),
+    pieces: Sequence[Profile] = (),
+    alpha: float | None = None,
 ) -> list[Measurement]:
     """`drift.psi` for every feature (used or not), the prediction and the score; `drift.vocabulary` for text.
 
@@ -210,6 +218,8 @@ def drift(
     `spec.monitors.drift.floor`. history: profiles of healthy windows of the same length as `window`; from
     `spec.monitors.drift.history` of them on, ranks against them replace the tests. facts: raw psi, its expectation,
     bins, test, p-value as it is and adjusted for the number of columns.
+    On a schedule a breach must also hold at `alpha`, the level of one look among many (`usual.level`), against how much
+    healthy stretches move by themselves: `pieces` of the reference, and the history.
 
     Raises: InvalidInput where the profiles are not of one bin set.
     """
@@ -229,6 +239,7 @@ def drift(
         single = {name: result.p_value for name, result in able.items()}
         adjusted = dict(zip(able, benjamini_hochberg(list(single.values())).tolist(), strict=True))
         method = ""
+    scheduled = _on_schedule(reference, able, past, pieces) if alpha is not None else {}
     out = []
     for name in names:
         result = compared[name]
@@ -236,10 +247,40 @@ def drift(
             if name in spec.features or current.rows == 0 or reference.column(name).valid:
                 out.append(_nothing(name, window, current.rows, f"{name}: drift was not checked: {result}."))
             continue
-        out.append(_measured(spec, name, result, single[name], adjusted[name], method or result.test, window))
+        found = _measured(spec, name, result, single[name], adjusted[name], method or result.test, window)
+        if alpha is not None:
+            found = _at_level(found, scheduled[name], alpha, len(past) + len(pieces))
+        out.append(found)
     out = in_season(spec, out, current, history, window, _excess)
-    out.extend(_vocabulary(spec, reference, current, window))
+    out.extend(_vocabulary(spec, reference, current, window, alpha or spec.monitors.drift.alpha))
     return out
+
+
+def _on_schedule(
+    reference: Profile, able: Mapping[str, Compared], past: Sequence[Profile], pieces: Sequence[Profile]
+) -> dict[str, float]:
+    """p-values against sampling and natural movement together, adjusted for the number of columns."""
+    found = []
+    for name, result in able.items():
+        mine = reference.column(name)
+        moved = []
+        for stretches, inside in ((past, False), (pieces, True)):
+            for profile in stretches:
+                other = compare(mine, profile.column(name), test=False)
+                if isinstance(other, Compared):
+                    sampling = 1 / other.m - 1 / other.n if inside else 1 / other.m + 1 / other.n
+                    moved.append(other.psi - (other.bins - 1) * sampling)
+        found.append(tail(result.psi, result.bins - 1, result.expectation, jitter(moved)))
+    return dict(zip(able, benjamini_hochberg(found).tolist(), strict=True)) if found else {}
+
+
+def _at_level(found: Measurement, p_value: float, alpha: float, stretches: int) -> Measurement:
+    """A breach only where it also holds at the level of one look among many."""
+    facts = {**found.facts, "p_schedule": p_value, "level": alpha, "healthy_stretches": stretches}
+    if found.status is Status.BREACH and p_value > alpha:
+        detail = found.detail.replace(" moved:", " moved, though no more than looking every day explains:", 1)
+        return replace(found, status=Status.OK, detail=detail, facts=facts)
+    return replace(found, facts=facts)
 
 
 def _nothing(name: str, window: Window, n: int, why: str, monitor: str = "drift.psi") -> Measurement:
@@ -309,7 +350,9 @@ def _by_history(
     return adjusted, single
 
 
-def _vocabulary(spec: ModelSpec, reference: Profile, current: Profile, window: Window) -> list[Measurement]:
+def _vocabulary(
+    spec: ModelSpec, reference: Profile, current: Profile, window: Window, alpha: float
+) -> list[Measurement]:
     """Share of words that the reference's vocabulary lacks, in excess of the reference's own."""
     from scipy.special import ndtr
 
@@ -327,7 +370,7 @@ def _vocabulary(spec: ModelSpec, reference: Profile, current: Profile, window: W
         error *= float(np.sqrt(max(m / max(current.column(name).valid, 1), 1.0)))
         p_value = float(ndtr(-rise / error))
         floor = spec.monitors.drift.floor
-        breach = p_value <= spec.monitors.drift.alpha and rise >= floor
+        breach = p_value <= alpha and rise >= floor
         out.append(
             Measurement(
                 "drift.vocabulary",

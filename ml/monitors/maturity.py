@@ -31,6 +31,16 @@ class Maturity:
     since: datetime | None
 
 
+def usual_delay(spec: ModelSpec, healthy: pd.DataFrame | None) -> timedelta:
+    """How long a row waits for its label: the spec's delay, or nine tenths of the healthy ones where that is longer."""
+    if healthy is None or "label_timestamp" not in healthy or "timestamp" not in healthy:
+        return spec.label_delay
+    late = (healthy["label_timestamp"] - healthy["timestamp"]).dropna()
+    if len(late) < MIN_DELAYS:
+        return spec.label_delay
+    return max(spec.label_delay, timedelta(seconds=float(late.dt.total_seconds().quantile(0.9))))
+
+
 def maturity(spec: ModelSpec, healthy: pd.DataFrame | None, current: pd.DataFrame, as_of: datetime | None) -> Maturity:
     """Judge the labels of `current` (rows in order of time) at `as_of`.
 
@@ -38,12 +48,8 @@ def maturity(spec: ModelSpec, healthy: pd.DataFrame | None, current: pd.DataFram
     label already, all of them are usable. Without times nothing can be overdue.
     """
     known = (current["label"].notna() & current["prediction"].notna()).to_numpy()
-    delay, usual = spec.label_delay, 1.0
+    delay, usual = usual_delay(spec, healthy), 1.0
     if healthy is not None and len(healthy):
-        if "label_timestamp" in healthy:
-            late = (healthy["label_timestamp"] - healthy["timestamp"]).dropna()
-            if len(late) >= MIN_DELAYS:
-                delay = max(delay, timedelta(seconds=float(late.dt.total_seconds().quantile(0.9))))
         served = healthy["prediction"].notna()
         usual = float(healthy.loc[served, "label"].notna().mean()) if served.any() else 1.0
     times = current["timestamp"]

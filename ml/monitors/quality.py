@@ -14,12 +14,15 @@ import numpy.typing as npt
 
 from ml.data.profiles import ColumnProfile, Profile
 from ml.errors import InvalidInput
-from ml.results import Interval, Measurement, Status, Window, utc
+from ml.intervals import wilson
+from ml.monitors.usual import FEWEST_PIECES
+from ml.results import Measurement, Status, Window, utc
 from ml.spec import FeatureType, ModelSpec, format_duration
 
 Share = Callable[[ColumnProfile], "tuple[int, int] | None"]
 VOLUME_FALL, VOLUME_RISE = 0.5, 2.0
 LEAST_REFERENCE = 20
+CHECKS = 4  # that are tests, of one feature
 
 
 def conformal_rank(current: float, history: Sequence[float]) -> float:
@@ -31,21 +34,6 @@ def conformal_rank(current: float, history: Sequence[float]) -> float:
     return (1 + sum(past >= current for past in history)) / (len(history) + 1)
 
 
-def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson's interval of a share. (Wilson 1927.)
-
-    >>> wilson(0, 100).high < 0.04
-    True
-    """
-    from scipy.special import ndtri
-
-    z = float(-ndtri((1 - level) / 2))
-    share, scale = hits / n, 1 + z * z / n
-    middle = (share + z * z / (2 * n)) / scale
-    half = z / scale * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    return Interval(max(middle - half, 0.0), min(middle + half, 1.0), level)
-
-
 def quality(
     spec: ModelSpec,
     reference: Profile,
@@ -54,6 +42,8 @@ def quality(
     window: Window,
     history: Sequence[Profile] = (),
     as_of: datetime | None = None,
+    pieces: Sequence[Profile] = (),
+    alpha: float | None = None,
 ) -> list[Measurement]:
     """Every check for every feature, then volume, freshness and duplicates of the whole.
 
@@ -61,6 +51,8 @@ def quality(
     left), `new_category` (share never seen) or `out_of_range` (share outside the reference, or the spec's range).
     history: profiles of healthy windows as long as `window`. as_of: now, for freshness; by default the window's end.
     A check that has nothing to look at is `no_data` and says why.
+    On a schedule a breach must also hold at `alpha`, the level of one look among many (`usual.level`), shared by all
+    checks of all features, against how much healthy stretches differ: `pieces` of the reference, and the history.
 
     Raises: InvalidInput where the profiles are not of one bin set.
     """
@@ -70,11 +62,13 @@ def quality(
                 f"Profiles of bin sets {reference.bins.id} and {other.bins.id} cannot be compared; profile anew in one."
             )
     past = [profile for profile in history if profile.rows]
+    stretches = [*past, *pieces]
     if len(past) < spec.monitors.drift.history or 1 / (len(past) + 1) > spec.monitors.drift.alpha:
         past = []
     out: list[Measurement] = []
     for name in spec.features:
-        look = _Column(spec, name, reference, current, past, window)
+        share = None if alpha is None else alpha / (CHECKS * len(spec.features))
+        look = _Column(spec, name, reference, current, past, window, stretches, share)
         out.append(look.null_share())
         if look.current.valid or look.current.infinite or look.current.invalid:
             out.extend(look.of_values())
@@ -88,12 +82,22 @@ class _Column:
     """The checks of one feature."""
 
     def __init__(
-        self, spec: ModelSpec, name: str, reference: Profile, current: Profile, past: list[Profile], window: Window
+        self,
+        spec: ModelSpec,
+        name: str,
+        reference: Profile,
+        current: Profile,
+        past: list[Profile],
+        window: Window,
+        stretches: Sequence[Profile] = (),
+        alpha: float | None = None,
     ) -> None:
         self.spec, self.name, self.window = spec, name, window
         self.kind = spec.features[name].type
         self.reference, self.current = reference.column(name), current.column(name)
         self.past = [profile.column(name) for profile in past]
+        self.stretches = [profile.column(name) for profile in stretches]
+        self.alpha = alpha
 
     def of_values(self) -> list[Measurement]:
         out = [self.wrong_type()]
@@ -127,20 +131,19 @@ class _Column:
             return self._nothing("new_category", "the reference has no values")
         # Good and Turing: a category seen once stands for as many that were not seen at all.
         once = sum(count == 1 for count in seen.values()) if self.reference.bins.complete else 0
-        chance = once / max(self.reference.valid, 1)
         unseen = sorted(self.current.unseen.items(), key=lambda item: (-item[1], item[0]))[:3]
         named = f" ({', '.join(repr(level) for level, _ in unseen)})" if unseen else ""
         words = "are categories never seen" if self.reference.bins.complete else "are rare or new categories"
         facts: dict[str, object] = {"examples": [level for level, _ in unseen]}
         return self._share(
-            "new_category", lambda c: (c.other, c.valid) if c.valid else None, bound, words + named, chance, facts
+            "new_category", lambda c: (c.other, c.valid) if c.valid else None, bound, words + named, once, facts
         )
 
     def out_of_range(self) -> Measurement:
         bound = self.spec.monitors.quality.max_out_of_range
         if not self.reference.valid and self.spec.features[self.name].range is None:
             return self._nothing("out_of_range", "the reference has no values")
-        chance = 2 / (self.reference.valid + 1)  # of exchangeable rows, the share beyond both extremes
+        extremes = 2  # of exchangeable rows, as many as lie at both ends lie beyond them among as many more
         bins = self.reference.bins
         top = bins.edges[-1] if bins.edges else bins.low
         words = f"lie outside {bins.low:g} to {top:g}"
@@ -152,7 +155,7 @@ class _Column:
             lambda c: (c.under + c.over, c.valid) if c.valid else None,
             bound,
             words,
-            chance,
+            extremes,
             facts,
         )
 
@@ -164,7 +167,11 @@ class _Column:
         value = 1.0 if _distinct_one(self.current) else 0.0
         usual = _greatest_share(self.reference)
         chance = usual**n if usual < 1 else 1.0
-        breach = value == 1.0 and chance <= 0.01 and not any(_distinct_one(c) for c in self.past if c.valid > 1)
+        breach = (
+            value == 1.0
+            and chance <= min(self.alpha or 0.01, 0.01)
+            and not any(_distinct_one(c) for c in (*self.past, *self.stretches) if c.valid > 1)
+        )
         said = "has one value only" if value else "varies"
         return Measurement(
             "quality.constant",
@@ -190,10 +197,12 @@ class _Column:
         of: Share,
         bound: float,
         words: str,
-        chance: float = 0.0,
+        unseen: int = 0,
         facts: dict[str, object] | None = None,
     ) -> Measurement:
-        """A share of rows: worth saying when it rose by more than `bound`, believed when chance does not explain it."""
+        """A share of rows: worth saying when it rose by more than `bound`, believed when chance does not explain it.
+
+        unseen: rows of the reference that stand for what as many more rows would bring for the first time."""
         counted = of(self.current)
         if counted is None or counted[1] == 0:
             return self._nothing(check, "there are no rows" if self.current.rows == 0 else "there are no values")
@@ -202,13 +211,19 @@ class _Column:
         before = usual[0] / usual[1] if usual[1] else 0.0
         value = hits / n
         threshold = before + bound
+        sampled, test = _more_than(hits, n, *usual, unseen)
+        p_value = sampled
         if self.past:
             shares = [share[0] / share[1] for c in self.past if (share := of(c)) is not None and share[1]]
             p_value, test = conformal_rank(value, shares), f"rank among {len(shares)} healthy windows"
-        else:
-            p_value, test = _more_than(hits, n, *usual, chance)
         alone = bound == 0 and before == 0  # what can never be right needs no statistics
-        breach = value > threshold and (alone or p_value <= self.spec.monitors.drift.alpha)
+        sure = p_value <= self.spec.monitors.drift.alpha
+        if self.alpha is not None:
+            counted_in = [share for c in self.stretches if (share := of(c)) is not None and share[1]]
+            scheduled = max(sampled, _beyond_usual(hits, n, *usual, counted_in))
+            sure = sure and scheduled <= self.alpha
+            facts = {**(facts or {}), "p_schedule": scheduled, "level": self.alpha}
+        breach = value > threshold and (alone or sure)
         return Measurement(
             f"quality.{check}",
             self.window,
@@ -227,18 +242,39 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share == 0 or share >= 0.001 else f"{share:.1g}"
 
 
-def _more_than(hits: int, n: int, before: int, rows: int, chance: float) -> tuple[float, str]:
-    """One-sided p-value that a share rose, and the test's name. `chance` is a share expected though never seen."""
+def _more_than(hits: int, n: int, before: int, rows: int, unseen: int) -> tuple[float, str]:
+    """One-sided p-value that a share rose, and the test's name. `unseen` rows of the reference stand for as many that
+    are expected in as many rows though they were never seen."""
     from scipy.special import betainc, ndtr
 
-    if rows < LEAST_REFERENCE or before == 0:
-        expected = max(chance, 1 / (rows + 2) if rows else 0.0)
-        return 1.0 if hits == 0 else float(betainc(hits, n - hits + 1, expected)), "exact binomial test"
+    if hits == 0:
+        return 1.0, "nothing to test"
+    if rows < LEAST_REFERENCE:
+        return float(betainc(hits, n - hits + 1, 1 / (rows + 2) if rows else 0.0)), "exact binomial test"
+    before = min(before + max(unseen, 1 if before == 0 else 0), rows)
     if min(hits, n - hits, before, rows - before) < 5:
         return _fisher(hits, n, before, rows), "Fisher's exact test"
     pooled = (hits + before) / (n + rows)
     error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / rows))
-    return float(ndtr((before / rows + chance - hits / n) / error)), "two-proportion test"
+    return float(ndtr((before / rows - hits / n) / error)), "two-proportion test"
+
+
+def _beyond_usual(hits: int, n: int, before: int, rows: int, stretches: Sequence[tuple[int, int]]) -> float:
+    """One-sided p-value where shares of healthy stretches differ by more than sampling; 0 where they do not."""
+    from scipy.special import stdtr
+
+    k = len(stretches)
+    if k < FEWEST_PIECES or rows == 0:
+        return 0.0
+    sizes = np.array([size for _, size in stretches], np.float64)
+    shares = np.array([count for count, _ in stretches], np.float64) / sizes
+    middle = float(shares.mean())
+    sampling = max(middle * (1 - middle), 1e-12)
+    between = float(shares.var(ddof=1)) - sampling * float((1 / sizes).mean())
+    if between <= 0:
+        return 0.0
+    error = np.sqrt(between * (1 + 1 / k) + sampling * (1 / n + 1 / rows))
+    return float(stdtr(k - 1, (before / rows - hits / n) / error))
 
 
 def _fisher(hits: int, n: int, before: int, rows: int) -> float:

@@ -1,38 +1,58 @@
 """An always-valid test of rising loss, for looking at every label as it comes.
 
-A test that is run every day and alarms at p < 0.05 alarms for certain in the end. The e-detector does not: its expected
-run length without a change is at least `run_length` rows, however often one looks.
+A test that is run every day and alarms at p < 0.05 alarms for certain in the end. The e-detector does not: it adds up
+evidence row by row, and without a change its evidence passes `goal` in a stretch of time with a chance of at most
+(weight spent in that stretch) / goal, however often one looks.
 
 Source: Podkopaev and Ramdas (ICLR 2022), "Tracking the risk of a deployed model"; Shin, Ramdas, Rinaldo (2022),
-"E-detectors" (Shiryaev-Roberts form, M_t = (1 + M_{t-1}) * e_t), with a mixture over bets.
+"E-detectors" (Shiryaev-Roberts form, M_t = (w_t + M_{t-1}) * e_t), with a mixture over bets. The bound is Doob's
+inequality on M_t less the weight spent so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ml.errors import InvalidInput
 
+Floats = npt.NDArray[np.float64]
 _BETS = (0.05, 0.1, 0.2, 0.4, 0.8)
+_NOTHING = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The rows since one bet last stood at its lowest: where a rise would have begun. height: log gain since then."""
+
+    height: float = 0.0
+    rows: int = 0
+    total: float = 0.0
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """The state: small, JSON-able, kept by the caller. Losses are scaled by `bound`, the largest loss that counts
-    (larger ones are cut to it, which keeps the test valid in the direction of no alarm).
+    """The state: small, JSON-able, kept by the caller. Losses above `bound` are cut to it, which keeps the test valid
+    in the direction of no alarm.
 
-    target: mean loss that is still fine (reference risk + tolerance). logs: log M for each bet. rows: seen so far.
-    alarm_at: rows seen when it first alarmed.
+    target: mean loss that is still fine. run_length: evidence that alarms; with a weight of 1 a row, also the rows to
+    a false alarm, on average and at least. dispersion: variance of a mean of healthy losses over that of independent
+    rows; evidence is taken to the power 1/dispersion, which is what it is worth. logs: log M for each bet. rows: seen
+    so far. alarm_at: rows seen when it first alarmed.
     """
 
     target: float
     bound: float
     run_length: float = 100_000.0
-    logs: tuple[float, ...] = (float("-inf"),) * len(_BETS)
+    dispersion: float = 1.0
+    logs: tuple[float, ...] = (_NOTHING,) * len(_BETS)
+    runs: tuple[Run, ...] = (Run(),) * len(_BETS)
     rows: int = 0
     alarm_at: int | None = None
 
@@ -41,6 +61,18 @@ class Detector:
             raise InvalidInput(
                 f"The target loss {self.target:g} must lie between 0 and the bound {self.bound:g}; give another bound."
             )
+
+    @classmethod
+    def start(
+        cls, target: float, bound: float, run_length: float, *, dispersion: float = 1.0, at_once: float = 0.0
+    ) -> Detector:
+        """A fresh state; `at_once` is the weight of a change that was there from the first row."""
+        log = float(np.log(at_once)) if at_once else _NOTHING
+        return cls(target, bound, run_length, dispersion, (log,) * len(_BETS))
+
+    def anew(self) -> Detector:
+        """The same test without what was seen."""
+        return Detector(self.target, self.bound, self.run_length, self.dispersion)
 
     @property
     def log_evidence(self) -> float:
@@ -51,29 +83,46 @@ class Detector:
     def alarmed(self) -> bool:
         return self.alarm_at is not None
 
-    def update(self, losses: Iterable[float]) -> Detector:
-        """The state after these losses, in order of time; missing ones are skipped.
+    @property
+    def run(self) -> Run:
+        """The likeliest stretch of raised loss: that of the bet with most evidence."""
+        return self.runs[int(np.argmax(self.logs))]
+
+    def update(
+        self, losses: Iterable[float], times: Sequence[datetime] | None = None, *, weight: float = 1.0
+    ) -> Detector:
+        """The state after these losses, in order of time; missing ones are skipped. weight: spent by each row.
 
         >>> state = Detector(target=0.12, bound=1.0, run_length=1000)
         >>> state.update([0.1] * 2000).alarmed, state.update([0.3] * 200).alarmed
         (False, True)
         """
         values = np.asarray(list(losses), dtype=np.float64)
-        values = np.minimum(values[np.isfinite(values)], self.bound)
+        known = np.flatnonzero(np.isfinite(values))
+        values = np.minimum(values[known], self.bound)
+        if not len(values):
+            return self
+        when = [times[int(i)].isoformat() for i in known] if times is not None else None
         bets = np.array(_BETS) / self.target
-        steps = np.log1p(bets[None, :] * (values[:, None] - self.target))
-        logs, alarm = np.array(self.logs), self.alarm_at
-        goal = np.log(self.run_length) + np.log(len(_BETS))
-        for i, step in enumerate(steps):
-            logs = np.logaddexp(0.0, logs) + step
-            if alarm is None and np.logaddexp.reduce(logs) >= goal:
-                alarm = self.rows + i + 1
-        return replace(self, logs=tuple(logs.tolist()), rows=self.rows + len(values), alarm_at=alarm)
+        path = np.cumsum(np.log1p(bets * (values[:, None] - self.target)) / self.dispersion, axis=0)
+        # M_t = E_t (M_0 + sum of w / E_{j-1}): one running sum instead of a loop over rows
+        before = np.vstack([np.zeros(len(bets)), path[:-1]])
+        started = np.logaddexp.accumulate(np.vstack([self.logs, np.log(weight) - before]), axis=0)[1:]
+        logs = path + started
+        mixture = np.logaddexp.reduce(logs, axis=1) - np.log(len(bets))
+        alarm = self.alarm_at
+        if alarm is None and (mixture >= np.log(self.run_length)).any():
+            alarm = self.rows + int(np.argmax(mixture >= np.log(self.run_length))) + 1
+        runs = tuple(_carry(run, path[:, k], values, when) for k, run in enumerate(self.runs))
+        logs_now = tuple(float(v) for v in logs[-1])
+        return replace(self, logs=logs_now, runs=runs, rows=self.rows + len(values), alarm_at=alarm)
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "target": self.target, "bound": self.bound, "run_length": self.run_length, "rows": self.rows,
-            "logs": [None if np.isneginf(v) else v for v in self.logs], "alarm_at": self.alarm_at,
+            "target": self.target, "bound": self.bound, "run_length": self.run_length, "dispersion": self.dispersion,
+            "logs": [None if np.isneginf(v) else v for v in self.logs],
+            "runs": [[r.height, r.rows, r.total, r.since] for r in self.runs],
+            "rows": self.rows, "alarm_at": self.alarm_at,
         }  # fmt: skip
 
     @classmethod
@@ -84,8 +133,24 @@ class Detector:
         >>> Detector.from_json(state.to_json()) == state
         True
         """
-        logs = tuple(float("-inf") if v is None else float(v) for v in data["logs"])
-        return cls(data["target"], data["bound"], data["run_length"], logs, data["rows"], data["alarm_at"])
+        logs = tuple(_NOTHING if v is None else float(v) for v in data["logs"])
+        runs = tuple(Run(*run) for run in data["runs"])
+        return cls(
+            data["target"], data["bound"], data["run_length"], data["dispersion"], logs, runs, data["rows"],
+            data["alarm_at"],
+        )  # fmt: skip
+
+
+def _carry(run: Run, path: Floats, values: Floats, when: Sequence[str] | None) -> Run:
+    """A run after more rows: it begins anew wherever the path is at its lowest."""
+    heights = run.height + path
+    lowest = len(path) - 1 - int(np.argmin(heights[::-1]))  # the last of the lowest
+    if heights[lowest] > 0:
+        since = run.since if run.rows or when is None else when[0]
+        return Run(float(heights[-1]), run.rows + len(values), run.total + float(values.sum()), since)
+    rest = values[lowest + 1 :]
+    since = when[lowest + 1] if when is not None and len(rest) else None
+    return Run(float(heights[-1] - heights[lowest]), len(rest), float(rest.sum()), since)
 
 
 def watch_loss(reference_losses: Iterable[float], tolerance: float, *, run_length: float = 100_000.0) -> Detector:
