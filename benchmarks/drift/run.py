@@ -41,7 +41,9 @@ def speed(rows: int, columns: int, runs: int) -> dict[str, dict[str, float]]:
         found = {}
         for arm in ARMS:
             once = arm == "evidently" and rows > 100_000
-            found[arm] = in_fresh_process("benchmarks.drift.arms", arm, folder, str(columns), runs=1 if once else runs)
+            found[arm] = in_fresh_process(
+                "benchmarks.drift.arms", arm, folder, str(columns), runs=1 if once else runs, timeout=3600
+            )
         return found
 
 
