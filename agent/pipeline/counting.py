@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.pipeline.profiles import LOOK_ROWS
 from agent.pipeline.reference import Reference
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -103,7 +104,8 @@ def uncounted(
     columns = ["prediction_id", "label", "label_timestamp"]
     span = Window(start, last.until)
     try:
-        before = services.log.read(spec, span, as_of=last.at, columns=columns, version=last.data)
+        # Of fewer rows than `frame` is a part of: the part has all that it has.
+        before = services.log.read(spec, span, as_of=last.at, columns=columns, version=last.data, most=LOOK_ROWS)
     except NotFound:  # the log no longer keeps that version: go by when each label became known
         known = (ripe["timestamp"] < last.until) & (ripe["label_timestamp"] <= last.at)
         return ripe[~known]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.pipeline import counting
+from agent.pipeline import counting, profiles
 from agent.pipeline.reference import reference_of, without_harmed
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -22,6 +22,7 @@ from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
     from ml.data.bins import BinSet
+    from ml.data.hourly import Hour
     from ml.data.profiles import Profile
 
 KEPT_PROFILES = 60
@@ -29,7 +30,8 @@ KEPT_PROFILES = 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw; `profile` is kept to rank later windows against, `state` for the test over all looks."""
+    """What one look saw; `profile` is kept to rank later windows against, `state` for the test over all looks,
+    `hours` for the profiles of later windows."""
 
     model: str
     window: Window
@@ -39,6 +41,7 @@ class Look:
     measurements: list[Measurement]
     profile: Profile
     state: dict[str, Any] = field(default_factory=dict)
+    hours: Mapping[datetime, Hour] = field(default_factory=dict)
 
 
 def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
@@ -62,8 +65,10 @@ def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
         until = counting.matured(spec, reference, at)
         pinned = services.log.version(spec.name)
         span = Window(counting.reach(mature, until, spec, last), recent.end)
-        frame = without_harmed(session, spec, services.log.read(spec, span, as_of=at, version=pinned))
+        read = services.log.read(spec, span, as_of=at, version=pinned, most=profiles.LOOK_ROWS)
+        frame = without_harmed(session, spec, read)
         baseline = Baseline(spec, reference.frame)
+        now, hours = profiles.whole_profile(services, session, spec, baseline.bins, frame, recent, at, pinned)
         found = whole_look(
             baseline,
             frame[frame["timestamp"] >= mature.start],
@@ -74,17 +79,18 @@ def look(services: Services, spec: ModelSpec, at: datetime) -> Look | None:
             rise=counting.state_of(session, spec, reference, version, last),
             fresh=counting.uncounted(services, session, spec, frame, until, version, last),
             passed=counting.since(at, spec, last),
+            now=now,
         )
-    rows = int((frame["timestamp"] >= recent.start).sum())
     return Look(
         spec.name,
         recent,
-        rows,
+        now.rows,
         version,
         time.perf_counter() - started,
         found.measurements,
         found.profile,
         counting.to_keep(found.rise, pinned, until),
+        hours,
     )
 
 
@@ -103,6 +109,7 @@ def keep(session: Session, seen: Look) -> None:
     session.flush()
     session.add_all(_row(run, measurement) for measurement in seen.measurements)
     bins = seen.profile.bins.id
+    profiles.keep_hours(session, seen.model, bins, seen.hours)
     last = session.scalar(
         select(StoredProfile.window_end)
         .where(StoredProfile.model == seen.model, StoredProfile.bins == bins)

@@ -74,15 +74,18 @@ def whole_look(
     rise: Rise | str = "",
     fresh: pd.DataFrame | None = None,
     passed: timedelta = timedelta(0),
+    now: Profile | None = None,
 ) -> Seen:
     """Every measurement of one look, each `no_data` where its rows are missing.
 
     frame: log rows from the start of `mature` to the end of `recent`, with the labels known at `at`. history: profiles
     of healthy windows. rise: the state of the last look, or a fresh one, or why there is none. fresh: rows whose label
-    matured since the last look, each once; passed: the time since then.
+    matured since the last look, each once; passed: the time since then. now: the profile of the recent window where it
+    was counted elsewhere, and `frame` is a sample of its rows.
     """
     spec = baseline.spec
-    now = profile_frame(frame[frame["timestamp"] >= recent.start], baseline.bins)
+    if now is None:
+        now = profile_frame(frame[frame["timestamp"] >= recent.start], baseline.bins)
     alpha = level(spec.monitors.drift.alpha, recent)
     found = quality(
         spec,

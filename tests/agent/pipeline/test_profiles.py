@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from agent.pipeline import profiles
-from agent.store.tables import HourlyProfile, UnfitWindow
+from agent.pipeline.monitor import keep, look
+from agent.store.tables import HourlyProfile, Model, UnfitWindow
 from ml.data.bins import make_bins
 from ml.data.delta import Batch
 from ml.data.profiles import profile_frame, profile_hours
@@ -124,3 +125,35 @@ def test_what_was_not_kept_row_by_row_is_part_of_the_profile(bench, monkeypatch)
     counted, hours = whole(bench.services.log.read(spec, window, most=100))
     assert len(hours) == 48
     assert counted.counts.tolist() == read.counts.tolist()
+
+
+def test_a_look_at_more_rows_than_it_reads_sees_the_same(bench, monkeypatch):
+    start = bench.clock() - timedelta(days=6)
+    served(bench, start, 6 * 144, seed=1)
+    with bench.services.store.write() as session:
+        model = session.get_one(Model, "churn")
+        model.reference_start, model.reference_end = start, start + timedelta(days=3)
+    whole = look(bench.services, bench.spec, bench.clock())
+    assert whole.hours == {}
+    monkeypatch.setattr(profiles, "LOOK_ROWS", 100)
+    part = look(bench.services, bench.spec, bench.clock())
+    assert (part.rows, len(part.hours)) == (whole.rows, 48)
+    assert part.profile.counts.tolist() == whole.profile.counts.tolist()
+
+    def counted(seen):
+        return {
+            (m.monitor, m.feature): (m.value, m.n, m.status)
+            for m in seen.measurements
+            if m.monitor.startswith(("quality", "drift"))
+        }
+
+    assert len(counted(whole)) > 10
+    assert counted(part) == counted(whole)
+    with bench.services.store.write() as session:
+        keep(session, part)
+    assert len(hours(bench)) == 48
+    bench.clock.advance("1h")
+    served(bench, bench.clock() - timedelta(hours=1), 6, seed=2)
+    later = look(bench.services, bench.spec, bench.clock())
+    assert list(later.hours) == [bench.clock() - timedelta(hours=1)]
+    assert later.rows == whole.rows
