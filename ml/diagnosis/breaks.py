@@ -13,6 +13,7 @@ from ml.diagnosis.categories import categories
 from ml.diagnosis.clocks import clocks
 from ml.diagnosis.lost import nulls, spikes, stale, vanished_column
 from ml.diagnosis.repair import Break, BreakKind
+from ml.diagnosis.rescaled import rescaled
 from ml.diagnosis.scene import MIN_ROWS, Scene, values_of
 from ml.diagnosis.texts import texts
 from ml.diagnosis.units import suspicious, swapped, units
@@ -39,6 +40,8 @@ def find_breaks(
                 if suspicious(ref, cur):
                     drifting.append(name)
                     candidates += units(scene, name)
+                    if not any(c.certain for c in candidates):
+                        candidates += rescaled(scene, name)
         elif feature.type in (FeatureType.CATEGORICAL, FeatureType.BOOLEAN):
             candidates += categories(scene, name)
         elif feature.type is FeatureType.TEXT:

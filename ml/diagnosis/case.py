@@ -42,7 +42,9 @@ class Case:
     healthy: pd.DataFrame = field(default_factory=pd.DataFrame)
     model: Predictor | None = None
     surrogate: bool = False
+    imitates: bool = False
     previous: Predictor | None = None
+    before: Predictor | None = None
     breaks: list[Break] = field(default_factory=list)
     moving: list[Break] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)

@@ -9,6 +9,12 @@ import pandas as pd
 from ml.diagnosis.repair import Break, BreakKind, Repair
 from ml.diagnosis.scene import MIN_ROWS, Scene, onset_row
 
+_FILLERS = frozenset(
+    {"", "unknown", "unk", "missing", "other", "others", "none", "null", "nan", "na", "nil", "notavailable"}
+    | {"default", "undefined", "unspecified", "invalid", "error", "tbd", "0", "1", "99", "999", "9999"}
+)
+"""What pipelines write where they know nothing (letters and digits only; `-1` reads as 1)."""
+
 
 def categories(scene: Scene, name: str) -> Iterator[Break]:
     rule = scene.spec.monitors.quality
@@ -29,7 +35,9 @@ def categories(scene: Scene, name: str) -> Iterator[Break]:
         what = f"{name!r} has values never seen ({', '.join(map(repr, fresh.index[:3]))})"
         repair = Repair((name,), mapping=mapping) if mapping else None
         kind = BreakKind.RENAME if mapping else BreakKind.NEW_CATEGORY
-        yield scene.make(kind, (name,), new, repair, bool(mapping), what, float(share * len(cur)))
+        filler = fresh.iloc[0] > 0.8 * fresh.sum() and _plain(str(fresh.index[0])) in _FILLERS
+        certain = bool(mapping) or share > 0.2 or (filler and share > 0.05)
+        yield scene.make(kind, (name,), new, repair, certain, what, float(share * len(cur)))
         return
     if len(levels) < 3:
         return

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from ml.diagnosis.causes import Act, Cause
 
 FIX_SHARE, ROLLBACK_SHARE, RECALIBRATE_SHARE = 0.35, 0.9, 0.9
+RESTORED = 0.75
+"""Share of the harm that must come back where an action is said to undo it."""
 SEGMENT_SHARE, SEGMENT_ROWS = 0.7, 0.45
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A trial as the table sees it: mean gain and its lower bound, per row."""
+    """A trial as the table sees it: mean gain and its lower bound, per row; and what more data always gives, which has
+    been taken off both."""
 
     mean: float
     low: float
+    ordinary: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Signals:
     in_season: bool = False
     calendar: bool = False
     relation: float = 0.0
+    relation_low: float = 0.0
     inputs: float = 0.0
     apart: bool = False
     slice_carries: float = 0.0
@@ -71,9 +76,11 @@ def choose(s: Signals) -> Choice:
     def eligible(gain: Gain | None, share: float) -> bool:
         return gain is not None and gain.low > enough and (gain.mean >= share * best or best - gain.mean <= enough)
 
+    undone = s.rollback is not None and s.rollback.low > enough and harmed and s.rollback.mean > RESTORED * s.harm
+    can_roll_back = undone or eligible(s.rollback, ROLLBACK_SHARE)
     if s.rows < 20:
         return Choice(Cause.INSUFFICIENT_DATA, Act.WAIT_FOR_LABELS, "there are fewer than 20 rows")
-    if s.skewed and not (s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE)):
+    if s.skewed and not (s.at_deployment and can_roll_back):
         return Choice(
             Cause.TRAINING_SERVING_SKEW,
             Act.FIX_DATA,
@@ -89,7 +96,7 @@ def choose(s: Signals) -> Choice:
         return Choice(Cause.LABEL_FAULT, Act.FIX_DATA, "the labels are broken; nothing may be learnt from them")
     if s.break_found and (harmed or s.calibration_broken) and eligible(s.fix, FIX_SHARE):
         return Choice(Cause.DATA_PIPELINE_FAULT, Act.FIX_DATA, "undoing the break brings the loss back")
-    if s.at_deployment and eligible(s.rollback, ROLLBACK_SHARE):
+    if s.at_deployment and can_roll_back:
         return Choice(
             Cause.BAD_DEPLOYMENT,
             Act.ROLLBACK,
@@ -140,11 +147,11 @@ def _refuted(s: Signals) -> bool:
 
 
 def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
-    can_retrain = s.retrain is not None and s.retrain.low > enough
-    if can_recalibrate and not (s.ranking_lost and can_retrain):
+    can_retrain = s.retrain is not None and (s.retrain.low > enough or _proven_otherwise(s, s.retrain, enough))
+    if can_recalibrate and not (s.ranking_lost and (can_retrain or _learns_more(s, enough))):
         cause = cause_of_change(s) if s.ranking_lost else Cause.PRIOR_SHIFT
         return Choice(cause, Act.RECALIBRATE, "recalibrating gains as much as anything else")
-    if can_retrain:
+    if can_retrain or (can_recalibrate and _learns_more(s, enough)):
         why = "a model that has seen the recent rows is better on them, beyond what more data always gives"
         return Choice(cause_of_change(s), Act.RETRAIN, why)
     if s.retrain is not None and s.retrain.mean > enough:
@@ -155,6 +162,21 @@ def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
         return Choice(cause_of_change(s), Act.WAIT_FOR_LABELS, why)
     why = "the cases became harder; no action on the model would help"
     return Choice(Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, why)
+
+
+def _proven_otherwise(s: Signals, retrain: Gain, enough: float) -> bool:
+    """The relation has changed for certain, and a retraining gains for certain; only how much of that gain more data
+    always gives is not. That is subtracted to leave healthy models alone, and this one is not healthy."""
+    changed = s.relation_low > s.tolerance and not s.apart
+    return changed and retrain.mean > enough and retrain.low + retrain.ordinary > enough
+
+
+def _learns_more(s: Signals, enough: float) -> bool:
+    """Where the ranking is lost, a new map of the score answers nothing that a retraining does not answer better."""
+    if s.retrain is None or s.recalibrate is None:
+        return False
+    all_of_it = s.retrain.mean + s.retrain.ordinary
+    return all_of_it > s.recalibrate.mean + enough / 2 and s.retrain.low + s.retrain.ordinary > enough
 
 
 def cause_of_change(s: Signals) -> Cause:

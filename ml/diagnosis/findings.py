@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ml.diagnosis import breaks, harm, labels, replaying, shift, trial
+from ml.diagnosis import breaks, harm, labels, replaying, shift, standin, trial
 from ml.diagnosis.case import Case, healthy_rows
 from ml.diagnosis.evidence import Kind
 from ml.errors import DataError, SpecError
@@ -16,7 +16,8 @@ from ml.monitors.maturity import maturity
 from ml.results import Interval
 from ml.spec import Task
 
-MOVES = 0.05
+MOVES, MOVES_CERTAINLY = 0.05, 0.005
+"""How far a break must move predictions to matter, in standard deviations: one that may be none, a certain one."""
 
 
 def gate_labels(case: Case) -> None:
@@ -31,21 +32,48 @@ def gate_labels(case: Case) -> None:
 
 
 def stand_in(case: Case) -> None:
-    """Without a model, a surrogate fitted on the reference answers the replays."""
+    """Without a model, a surrogate answers the replays: learnt from the logged answers of the version that serves, or
+    fitted on the labels of the reference where there are too few."""
     if case.model is not None:
         return
     from ml.models import recipes
 
-    case.note(
-        "the model itself",
-        "no model was given: repairs are replayed on a surrogate fitted on the reference, "
-        "training-serving skew is not checked",
-    )
+    rows = case.healthy[case.healthy["prediction"].notna()]
+    latest = case.frames.current["model_version"].dropna()
+    own = rows[rows["model_version"] == latest.iloc[-1]] if len(latest) else rows
+    rows = own if len(own) >= standin.MIN_ROWS else rows
+    case.surrogate = True
     try:
-        case.model = recipes.fit(case.spec, case.healthy, seed=case.seed).with_version("surrogate")
-        case.surrogate = True
+        case.model = standin.learn(case.spec, rows, "surrogate", case.seed)
+        case.imitates = case.model is not None
+        how = f"learnt from the logged answers of {len(rows)} healthy rows"
+        if case.model is None:
+            case.model = recipes.fit(case.spec, case.healthy, seed=case.seed).with_version("surrogate")
+            how = "fitted on the labels of the reference"
     except (DataError, SpecError) as error:
-        case.note("replays of repairs", f"no surrogate could be fitted: {error}")
+        case.surrogate = False
+        case.note("replays of repairs", f"no model was given, and no surrogate could be fitted: {error}")
+        return
+    why = f"no model was given: a surrogate {how} replays repairs; training-serving skew is seen by its cost only"
+    case.note("the model itself", why)
+
+
+def stand_in_before(case: Case) -> None:
+    """Where a version went live and the one before it was not given, what that answered stands in for it."""
+    if case.previous is not None or not case.rollouts:
+        return
+    last = case.rollouts[-1]
+    rows = pd.concat([case.healthy, case.frames.current.iloc[: last.start]], ignore_index=True)
+    if last.before is not None:
+        rows = rows[rows["model_version"] == last.before]
+    try:
+        case.before = standin.learn(case.spec, rows, last.before or "the version before", case.seed)
+    except (DataError, SpecError) as error:
+        case.note("rollback", f"the model before {last.version} was not given, nor can it be imitated: {error}")
+        return
+    if case.before is not None:
+        why = f"the model before {last.version} was not given: a surrogate learnt from its logged answers replays it"
+        case.note("the rollback itself", why)
 
 
 def fill_answers(case: Case) -> None:
@@ -92,7 +120,7 @@ def look_for_breaks(case: Case) -> None:
             except DataError as error:
                 case.note(f"what the break of {item.features[0]!r} does to predictions", str(error))
                 push = 1.0 if item.certain else 0.0
-        moves = used and (push > MOVES or case.model is None)
+        moves = used and (push > (MOVES_CERTAINLY if item.certain else MOVES) or case.model is None)
         text = item.statement + (
             f"; it moves predictions by {push:.2g} standard deviations" if used else "; the model does not use it"
         )

@@ -17,6 +17,7 @@ from ml.diagnosis.findings import (
     look_for_breaks,
     look_for_shifts,
     stand_in,
+    stand_in_before,
 )
 from ml.diagnosis.intake import Frames
 from ml.diagnosis.replays import replay_actions
@@ -55,6 +56,7 @@ def investigate(
     gate_labels(case)
     current = case.frames.current
     case.rollouts = replaying.rollouts(frames.reference, frames.history, current, frames.deployments)
+    stand_in_before(case)
     look_for_breaks(case)
     look_for_shifts(case)
     look_for_seasons(case)
@@ -72,7 +74,7 @@ def _signals(case: Case) -> decide.Signals:
 
     def gain(kind: Act) -> decide.Gain | None:
         t = case.trials.get(kind)
-        return None if t is None else decide.Gain(t.gain, t.low)
+        return None if t is None else decide.Gain(t.gain, t.low, t.ordinary)
 
     at_deployment = False
     if case.rollout is not None and h is not None:
@@ -110,6 +112,7 @@ def _signals(case: Case) -> decide.Signals:
         in_season=case.season is not None,
         calendar=bool(used) and any(x.calendar for x in used),
         relation=s.relation if s else 0.0,
+        relation_low=s.relation - 1.96 * s.relation_se if s else 0.0,
         inputs=(s.mix + s.unseen) if s else 0.0,
         apart=bool(s and s.apart),
         slice_carries=case.slice.carries if case.slice else 0.0,

@@ -30,7 +30,7 @@ def label_fault(
         return None
     bound = float(base_loss.mean()) + 0.25 * float(base_loss.std())
     if spec.task is Task.REGRESSION:
-        return _shifted(spec, baseline, frame.iloc[start:], bound, start)
+        return _stuck(baseline, frame) or _shifted(spec, baseline, frame.iloc[start:], bound, start)
     names, before = as_class(frame["label"]), as_class(baseline["label"])
     last = names[-1]
     run = len(names) - int(np.flatnonzero(names != last)[-1]) - 1 if (names != last).any() else len(names)
@@ -60,6 +60,32 @@ def label_fault(
                 "swap the two classes of the labels",
             )
     return _shifted(spec, baseline, part, bound, start)
+
+
+def _stuck(baseline: pd.DataFrame, frame: pd.DataFrame) -> LabelFault | None:
+    """One number as the label of all of the last rows, though it was rare before."""
+    values = frame["label"].to_numpy(np.float64)
+    last = values[-1]
+    run = len(values) - int(np.flatnonzero(values != last)[-1]) - 1 if (values != last).any() else len(values)
+    share = float((baseline["label"].to_numpy(np.float64) == last).mean())
+    if run < 25 or share > 0.3:
+        return None
+    text = f"the last {run} labels are all {last:g}; {share:.0%} were before"
+    return LabelFault(text, len(values) - run, run, float(run), "send the labels again")
+
+
+NO_SKILL, USUAL_SKILL = 0.08, 0.35
+
+
+def without_skill(before: float, skill: float, error: float, n: int, start: int) -> LabelFault | None:
+    """Labels that nothing predicts any more, not even a model that has learnt from them, though the inputs predicted
+    them well `before`: they belong to other rows. skill, error: see `trial.skill_of`, on n rows."""
+    if n < 100 or not before > USUAL_SKILL or not (skill < NO_SKILL and skill + 1.64 * error < before / 2):
+        return None
+    text = f"no input predicts the labels any more: a model that learnt from them follows them by {skill:.2f}"
+    return LabelFault(
+        f"{text}, the model's did by {before:.2f}", start, n, skill, "join the labels to their rows again"
+    )
 
 
 def _odds(spec: ModelSpec, run: pd.DataFrame, last: str, share: float) -> float:

@@ -30,11 +30,9 @@ def nulls(scene: Scene, name: str, odd: float) -> Iterator[Break]:
     n = len(now) - start
     z = (share - expected) / np.sqrt(max(expected * (1 - expected), 1 / n) / n) if n else 0.0
     if excess > rule.max_null_rise and z > 5:
-        certain = excess > 0.4 or (excess > 0.1 and expected < 0.05)
+        certain = excess > 0.1 and z > 6
         what = (
-            f"{name!r} is missing ({expected:.1%} expected)"
-            if odd < 0.01
-            else f"{name!r} holds values of another type"
+            f"{name!r} is missing ({expected:.1%} expected)" if odd < 0.01 else f"{name!r} holds values of another type"
         )
         yield scene.make(
             BreakKind.NULLS if odd < 0.01 else BreakKind.SCHEMA, (name,), now, None, certain, what, float(z)
@@ -51,30 +49,57 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
         before = (scene.healthy[name] == value).to_numpy()
         n = len(now) - start
         share = float(now[start:].mean())
-        natural = scene.usual_run(scene.healthy[name].to_numpy(np.float64), n)
-        expected = max(scene.expected(before, name), scene.largest_before(before, n), natural)
+        outside = bool(value < ref.min() or value > ref.max())
+        expected = max(scene.expected(before, name), scene.largest_before(before, n))
+        if not outside:
+            natural = scene.usual_run(scene.healthy[name].to_numpy(np.float64), n)
+            expected = max(expected, min(float(before.mean()) + natural, 1.0))
         excess = (share - expected) / max(1 - expected, 1e-9)
         z = (share - expected) / np.sqrt(max(expected * (1 - expected), 1 / n) / n)
         if excess < 0.05 or z < 6 or now.sum() < 8:
             continue
         new = not before.any()
-        outside = value < ref.min() or value > ref.max()
         if not new and len(np.unique(ref)) < 30 and not outside and (excess < 0.08 or len(np.unique(ref)) < 20):
             continue
         rest = cur[start:][~now[start:]]
         rest = rest[np.isfinite(rest)]
+        if not outside and (limit := _stops_at(ref, rest, value, share)):
+            what = f"{name!r} stops at {value:g}: nothing lies {limit} it any more"
+            yield scene.make(BreakKind.CLIPPED, (name,), now, None, excess > 0.1, what, float(z))
+            return
         base = ref[ref != value]
         if len(rest) >= MIN_ROWS and distance(rest, base) > 0.12 + 1.63 * np.sqrt(1 / len(rest) + 1 / len(base)):
             continue
         kind = BreakKind.SENTINEL if outside or expected < 0.01 else BreakKind.DEFAULT_FILL
         many = len(np.unique(ref)) >= 30
         series = scene.healthy[name].to_numpy(np.float64)
-        sticky = float((series[1:] == series[:-1]).mean()) > 0.1
+        again = np.unique(ref, return_counts=True)[1] / len(ref)
+        sticky = float((series[1:] == series[:-1]).mean() - (again**2).sum()) > 0.1
         certain = expected < 0.02 if outside else many and not sticky and (expected < 0.02 or excess > 0.25)
         yield scene.make(
             kind, (name,), now, None, certain, f"{name!r} is exactly {value:g} ({expected:.1%} expected)", float(z)
         )
         return
+
+
+def _stops_at(ref: Floats, rest: Floats, value: float, share: float) -> str:
+    """On which side values are cut off: there is nothing beyond `value`, which has taken their share, and the other
+    values are as before. Empty where they are not."""
+    for side, beyond, inside in (
+        ("above", ref > value, rest <= value),
+        ("below", ref < value, rest >= value),
+    ):
+        gone = float(beyond.mean())
+        if gone < 0.03 or (len(rest) and not inside.all()):
+            continue
+        kept = ref[~beyond & (ref != value)]
+        taken = float((ref == value).mean()) + gone
+        if abs(taken - share) > 0.05 + 3 * np.sqrt(taken * (1 - taken) / max(len(rest) / max(1 - share, 0.02), 1)):
+            continue
+        noise = np.sqrt(1 / max(len(rest), 1) + 1 / max(len(kept), 1))
+        if len(rest) < MIN_ROWS or distance(rest, kept) <= 0.12 + 1.63 * noise:
+            return side
+    return ""
 
 
 def stale(scene: Scene, name: str) -> list[Break]:

@@ -23,6 +23,7 @@ class BreakKind(StrEnum):
     UNIT = "unit"
     SENTINEL = "sentinel"
     DEFAULT_FILL = "default_fill"
+    CLIPPED = "clipped"
     NULLS = "nulls"
     RENAME = "rename"
     NEW_CATEGORY = "new_category"
@@ -34,12 +35,16 @@ class BreakKind(StrEnum):
     ENCODING = "encoding"
     VOCABULARY = "vocabulary"
     CLOCK = "clock"
+    LAGGED = "lagged"
+    OUT_OF_RANGE = "out_of_range"
+    DECOUPLED = "decoupled"
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
     """`true = factor * observed + offset` (numbers), `mapping` (categories), the two features `swap`ped back,
-    texts read in the wrong encoding (`decode`), or times (`clock`: factor and offset of their seconds since 1970).
+    texts read in the wrong encoding (`decode`), times (`clock`: factor and offset of their seconds since 1970), numbers
+    that go round (`cycle` of so many from `base` on), or a column that is `lag` rows late (rows in order of time).
 
     >>> frame = pd.DataFrame({"chol": [5.2, 240.0]})
     >>> repair = Repair(("chol",), factor=38.67)
@@ -56,6 +61,9 @@ class Repair:
     swap: bool = False
     decode: str = ""
     clock: bool = False
+    lag: int = 0
+    cycle: int = 0
+    base: int = 0
 
     def apply(self, frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
         """A copy of `frame` with the repair applied to the masked rows."""
@@ -71,6 +79,11 @@ class Repair:
             )
         elif self.clock:
             out[first] = reclocked(frame[first], rows, self.factor, self.offset)
+        elif self.lag:
+            out[first] = frame[first].shift(-self.lag).where(rows, frame[first]).fillna(frame[first])
+        elif self.cycle:
+            values = frame[first].to_numpy(np.float64)
+            out[first] = np.where(rows, (values - self.base + self.offset) % self.cycle + self.base, values)
         elif self.mapping:
             out[first] = frame[first].where(
                 ~rows, frame[first].map(lambda v: self.mapping.get(v, v), na_action="ignore")
@@ -91,6 +104,10 @@ class Repair:
                 return f"set {name} {abs(self.offset) / 3600:g} hours {'later' if self.offset > 0 else 'earlier'}"
             verb, number = ("multiply", self.factor) if self.factor > 1 else ("divide", 1 / self.factor)
             return f"{verb} the seconds of {name} since 1970 by {number:g}"
+        if self.lag:
+            return f"move {name} forward by {self.lag} rows: it is late"
+        if self.cycle:
+            return f"add {self.offset:g} to {name}, modulo {self.cycle}"
         if self.mapping:
             pairs = ", ".join(f"{old!r} to {new!r}" for old, new in list(self.mapping.items())[:5])
             return f"rename in {name}: {pairs}"
@@ -114,6 +131,10 @@ class Repair:
             return {"decode": self.decode}
         if self.clock:
             return {"clock": True, "factor": self.factor, "offset": self.offset}
+        if self.lag:
+            return {"lag": self.lag}
+        if self.cycle:
+            return {"offset": self.offset, "modulo": self.cycle}
         if self.mapping:
             return {"mapping": dict(self.mapping)}
         return {"factor": self.factor, **({"offset": self.offset} if self.offset else {})}

@@ -101,6 +101,24 @@ def skew(
     return Skew(share, usual, start, int(mine.sum()), odd)
 
 
+def imitated_skew(
+    spec: ModelSpec, imitation: Predictor, healthy: pd.DataFrame, current: pd.DataFrame, start: int
+) -> Skew:
+    """Rows whose served answer is further from the imitation's than nearly all healthy ones; from `start` on, or from
+    the row where they become more frequent."""
+    past = healthy[healthy["prediction"].notna()].tail(1000)
+    usual = np.abs(outputs(spec, past) - outputs(spec, imitation.predict(past)))
+    known = current["prediction"].notna().to_numpy()
+    gap = np.zeros(len(current))
+    gap[known] = np.abs(outputs(spec, current[known]) - outputs(spec, imitation.predict(current[known])))
+    odd = gap > max(1.5 * float(np.quantile(usual, 0.99)), 1e-9)
+    first = onset_row(odd) or start
+    odd[:first] = False
+    if not odd.any():
+        odd[first:] = True
+    return Skew(float(odd[first:].mean()), 0.01, first, len(current) - first, odd)
+
+
 def mismatch(spec: ModelSpec, frame: pd.DataFrame, again: pd.DataFrame) -> Mask:
     """Rows whose served answer is not the replayed one (2 points of probability, or 2 % of a standard deviation)."""
     odd: Mask = np.zeros(len(frame), dtype=bool)

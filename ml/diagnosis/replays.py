@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.diagnosis import attribution, decide, harm, trial, units
+from ml.diagnosis import attribution, decide, harm, labels, replaying, search, trial
 from ml.diagnosis.case import Case
 from ml.diagnosis.causes import Act
 from ml.diagnosis.evidence import Kind
@@ -23,11 +23,12 @@ def replay_actions(case: Case) -> None:
     """Try the actions that the findings make thinkable; harm first."""
     spec, h = case.spec, case.harm
     if h is None:
-        if case.previous is None:
+        if case.previous is None and case.before is None:
             case.note("rollback", "no mature labels, and no earlier model to replay")
         return
     frame = case.usable.reset_index(drop=True)
     _try_rollback(case, frame)
+    _answers_of_another(case, frame)
     _search_by_replay(case)
     _try_repairs(case, frame)
     harmed = h.harmed or case.gap_broken
@@ -77,7 +78,8 @@ def replay_actions(case: Case) -> None:
         found = attribution.slices(spec, case.baseline, case.base_loss, split_rows, case.loss[start:])
         if found:
             f = found[0]
-            case.slice = next((x for x in found[:3] if spec.features[x.column].type is not FeatureType.NUMERIC), None)
+            named = [x for x in found[:3] if spec.features[x.column].type is not FeatureType.NUMERIC]
+            case.slice = next((x for x in named if x.carries * x.harm > 0.8 * f.carries * f.harm), None)
             case.cite(
                 "slice",
                 case.ledger.add(
@@ -92,16 +94,45 @@ def replay_actions(case: Case) -> None:
             )
 
 
+def _answers_of_another(case: Case, frame: pd.DataFrame) -> None:
+    """Without the model: an imitation of what it answered before does as well as ever on these rows, and what was
+    served does not. Then neither the world nor the inputs changed: something else answers, or is fed something else."""
+    h = case.harm
+    if not case.imitates or h is None or not h.harmed or case.moving or case.fault or case.rollouts or not case.model:
+        return
+    part = frame.iloc[h.start :]
+    again = trial.answer(
+        case.spec, case.model, part, bool(case.spec.task is Task.BINARY and part["score"].notna().all())
+    )
+    gained = trial.compare(case.spec, Act.FIX_DATA, part, again)
+    if gained.low <= h.tolerance / 2 or gained.gain < decide.RESTORED * h.difference:
+        return
+    case.skew = replaying.imitated_skew(
+        case.spec, case.model, case.healthy, case.frames.current, int(case.rows[h.start])
+    )
+    text = (
+        f"an imitation of the model's earlier answers loses {gained.gain:.3g} a row less than what was served, of "
+        f"{h.difference:+.3g}: the served answers are no longer its own"
+    )
+    number = case.ledger.add(
+        Kind.REPLAY, text, gained.gain, interval=Interval(gained.low, gained.high), n=gained.n, unit="loss",
+        source="standin.learn",
+    )  # fmt: skip
+    case.cite("skew", number)
+
+
 def _search_by_replay(case: Case) -> None:
     """Breaks that leave each column as it was (two alike columns swapped, a sign turned): only replay shows them."""
     h = case.harm
-    if h is None or not h.harmed or case.moving or case.skew or case.fault or case.model is None or case.surrogate:
+    if h is None or not h.harmed or case.moving or case.skew or case.fault or case.model is None:
+        return
+    if case.surrogate and not case.imitates:
         return
     back = case.trials.get(Act.ROLLBACK)
     if back is not None and back.low > h.tolerance / 2:
         return
     rows = case.usable.iloc[h.start :]
-    found = units.search_by_replay(
+    found = search.search_by_replay(
         case.spec, case.model, case.baseline, rows, case.loss[h.start :], h.difference, h.tolerance
     )
     if found is None:
@@ -111,14 +142,15 @@ def _search_by_replay(case: Case) -> None:
     mask[case.rows[h.start] :] = True
     moment = case.usable["timestamp"].iloc[h.start]
     text = f"{repair.describe()}: answers fit the labels again ({gain:+.3g} of {h.difference:+.3g} a row)"
-    kind = BreakKind.SWAPPED if repair.swap else BreakKind.UNIT
+    kind = BreakKind.SWAPPED if repair.swap else BreakKind.LAGGED if repair.lag else BreakKind.UNIT
+    kind = BreakKind.RENAME if repair.mapping else kind
     start = None if pd.isna(moment) else moment
     item = Break(kind, repair.features, mask, 1.0, start, None, repair, True, text, gain, int(case.rows[h.start]))
     case.breaks.append(item)
     case.moving.append(item)
     number = case.ledger.add(
         Kind.QUALITY, text, gain, interval=Interval(low, high), n=len(rows), unit="loss",
-        source="units.search_by_replay", feature=repair.features[0],
+        source="search.search_by_replay", feature=repair.features[0],
     )  # fmt: skip
     case.cite("break", number)
 
@@ -221,14 +253,11 @@ def _try_rollback(case: Case, frame: pd.DataFrame) -> None:
             source="replaying.rollouts",
         ),
     )
-    if case.previous is None:
+    previous = case.previous or case.before
+    if previous is None:
         case.note("rollback", f"version {last.version} went live, but the model before it was not given")
         return
-    if (
-        last.before is not None
-        and case.previous.version not in (last.before, "surrogate")
-        and case.previous.version == last.version
-    ):
+    if last.before is not None and previous.version == last.version != last.before:
         case.note("rollback", f"the model given as previous is {last.version} itself")
         return
     first = int(np.searchsorted(case.rows, last.start))
@@ -240,11 +269,11 @@ def _try_rollback(case: Case, frame: pd.DataFrame) -> None:
         )
         return
     try:
-        result = trial.rollback(case.spec, part, case.previous)
+        result = trial.rollback(case.spec, part, previous)
     except DataError as error:
         case.note("rollback", str(error))
         return
-    _record(case, result, np.arange(first, len(frame)), f"rolling back to {case.previous.version}")
+    _record(case, result, np.arange(first, len(frame)), f"rolling back to {previous.version}")
 
 
 def _try_retraining(case: Case, part: pd.DataFrame, places: Any, judged: Any) -> None:
@@ -258,3 +287,13 @@ def _try_retraining(case: Case, part: pd.DataFrame, places: Any, judged: Any) ->
         case.note("retraining", str(error))
         return
     _record(case, result, places[judged], "retraining")
+    h = case.harm
+    if h is None or case.moving or case.fault is not None:
+        return
+    usual, _ = trial.skill_of(case.spec, case.baseline["label"], case.baseline)
+    case.fault = labels.without_skill(usual, *result.skill, result.n, h.start)
+    if case.fault is not None:
+        fault = case.fault
+        case.cite("label fault", case.ledger.add(
+            Kind.LABELS, fault.statement, fault.value, n=fault.n, unit="share", source="labels.without_skill",
+        ))  # fmt: skip

@@ -49,14 +49,18 @@ class Scene:
         return max(float(p.mean()) for p in np.array_split(hit, parts)) if parts >= 2 else float(hit.mean())
 
     def usual_run(self, values: Floats, size: int) -> float:
-        """The largest share that one exact value takes in any healthy window of about `size` rows: series that hardly
-        move from row to row have long runs by nature."""
+        """By how much the share of one exact value exceeds its usual share, at most, in any healthy window of about
+        `size` rows: series that hardly move from row to row have long runs by nature. A value that is common all the
+        time (0, a default) makes no run."""
         known = values[np.isfinite(values)]
-        parts = len(known) // max(size, 1)
+        parts = max(len(known) // max(size, 1), 1)
         if len(known) == 0:
             return 0.0
+        codes = np.unique(known, return_inverse=True)[1]
+        usual = np.bincount(codes) / len(codes)
         return max(
-            float(np.unique(p, return_counts=True)[1].max()) / len(p) for p in np.array_split(known, max(parts, 1))
+            float((np.bincount(part, minlength=len(usual)) / len(part) - usual).max())
+            for part in np.array_split(codes, parts)
         )
 
     def place(self, mask: Mask, own: str) -> tuple[int, tuple[str, str] | None]:

@@ -6,7 +6,7 @@ Every trial gives answers (`prediction`, `score`) for the same rows, so that gai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from ml.diagnosis.causes import Act
 from ml.diagnosis.repair import Break, Mask
 from ml.errors import DataError, SpecError
-from ml.metrics import metric, positives, probability, row_loss
+from ml.metrics import as_class, metric, positives, probability, roc_auc, row_loss
 from ml.models.predictor import Predictor
 from ml.monitors.performance import design_effect
 from ml.spec import ModelSpec, Task
@@ -32,7 +32,8 @@ MIN_HEALTHY = 30
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One action tried off-line. `gain` is the mean fall of loss per row, `low` to `high` its 95 % interval; for a
-    retraining the ordinary gain of more data (`ordinary`, measured on healthy rows in the same way) is taken off."""
+    retraining the ordinary gain of more data (`ordinary`, measured on healthy rows in the same way) is taken off.
+    `skill`, of a retraining: how well its answers follow the labels, with the error of it (see `skill_of`)."""
 
     kind: Act
     gain: float
@@ -47,6 +48,7 @@ class Trial:
     ordinary: float = 0.0
     parameters: dict[str, Any] = field(default_factory=dict)
     gains: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
+    skill: tuple[float, float] = (float("nan"), 0.0)
 
     def to_json(self, metric_name: str) -> dict[str, Any]:
         from ml.diagnosis.evidence import finite
@@ -239,7 +241,29 @@ def retrain(
             except DataError:
                 pass
     error = error if ordinary > 0 else 0.0
-    return compare(spec, Act.RETRAIN, frame[judged], after[judged], ordinary=ordinary, ordinary_se=error)
+    result = compare(spec, Act.RETRAIN, frame[judged], after[judged], ordinary=ordinary, ordinary_se=error)
+    return replace(result, skill=skill_of(spec, frame["label"][judged], after[judged]))
+
+
+def skill_of(spec: ModelSpec, label: pd.Series, answers: pd.DataFrame) -> tuple[float, float]:
+    """How well answers follow the labels, from 0 (not at all) to 1, and the standard error of it.
+
+    Twice the area under the ROC curve less one, the correlation of numbers, or what is right beyond the usual class.
+    """
+    n = max(len(label), 1)
+    if spec.task is Task.REGRESSION:
+        pair = np.stack([label.to_numpy(np.float64), answers["prediction"].to_numpy(np.float64)])
+        return (float(np.corrcoef(pair)[0, 1]) if (pair.std(axis=1) > 0).all() else 0.0), 1 / float(np.sqrt(n))
+    scored = answers["score"].notna().all()
+    if spec.task is Task.BINARY:
+        truth = positives(spec, label)
+        few = max(min(truth.sum(), len(truth) - truth.sum()), 1.0)
+        ranking = answers["score"].to_numpy(np.float64) if scored else positives(spec, answers["prediction"])
+        return 2 * roc_auc(truth, ranking) - 1, 2 * float(np.sqrt(0.25 / (3 * few)))
+    names = as_class(label)
+    usual = float(np.unique(names, return_counts=True)[1].max()) / n
+    hit = float((names == as_class(answers["prediction"])).mean())
+    return (hit - usual) / max(1 - usual, 1e-9), float(np.sqrt(0.25 / n)) / max(1 - usual, 1e-9)
 
 
 def out_of_fold(
@@ -248,14 +272,17 @@ def out_of_fold(
     """Answers to each row of `frame` from a model fitted on `base` and the other folds of `frame` (weighted)."""
     scored = probability(spec, frame) is not None if scored is None else scored
     fold = folds(spec, frame, FOLDS)
+    own, content = _content(spec, base), _content(spec, frame)
     parts = []
     for k in range(FOLDS):
         test = fold == k
         if not test.any():
             continue
         recent = frame[~test]
-        rows = pd.concat([base, recent], ignore_index=True)
-        weight = np.concatenate([np.ones(len(base)), np.full(len(recent), RECENT_WEIGHT)])
+        fresh = ~np.isin(own, content[test])  # a row that the base knows by heart says nothing about learning
+        past = base[fresh] if 2 * fresh.sum() > len(base) else base
+        rows = pd.concat([past, recent], ignore_index=True)
+        weight = np.concatenate([np.ones(len(past)), np.full(len(recent), RECENT_WEIGHT)])
         parts.append(answer(spec, fit_weighted(spec, rows, weight, seed), frame[test], scored))
     return pd.concat(parts).loc[frame.index]
 
@@ -272,12 +299,20 @@ def fit_weighted(spec: ModelSpec, rows: pd.DataFrame, weight: Floats, seed: int)
         return recipes.fit(spec, rows, seed=seed)
 
 
+def _content(spec: ModelSpec, frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """A hash of what the model is fed: rows of equal content are one row, whatever their ids."""
+    if len(frame) == 0:
+        return np.zeros(0, dtype=np.uint64)
+    columns = [frame[f] if frame[f].dtype.kind == "f" else frame[f].astype(str) for f in spec.used_features]
+    return np.asarray(pd.util.hash_pandas_object(pd.concat(columns, axis=1), index=False), dtype=np.uint64)
+
+
 def folds(spec: ModelSpec, frame: pd.DataFrame, k: int) -> npt.NDArray[np.int_]:
     """Fold number of each row: consecutive blocks of time; rows of one entity, and equal rows, stay together."""
     if spec.entity and spec.entity in frame:
         codes = pd.factorize(frame[spec.entity].astype(str))[0]
     else:
-        codes = pd.factorize(pd.util.hash_pandas_object(frame[list(spec.used_features)].astype(str), index=False))[0]
+        codes = pd.factorize(_content(spec, frame))[0]
     first = np.full(codes.max() + 1 if len(codes) else 0, len(codes))
     np.minimum.at(first, codes, np.arange(len(codes)))
     size = np.bincount(codes, minlength=len(first))

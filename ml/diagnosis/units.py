@@ -6,14 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ml.diagnosis.density import Density, Steps, distance, mixture
+from ml.diagnosis.grid import grid, on_grid
 from ml.diagnosis.repair import Break, BreakKind, Repair
 from ml.diagnosis.scene import MIN_ROWS, Scene, values_of
-from ml.metrics import probability, row_loss
-from ml.models.predictor import Predictor
-from ml.spec import FeatureType, ModelSpec
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,8 +50,10 @@ def units(scene: Scene, name: str) -> list[Break]:
     options = repairs(name)
     ratio = np.stack([_ratio(density, plain, cur, r) for r in options])
     share, gain, mine = mixture(ratio)
-    order = np.argsort(-(gain - 0.02 * np.arange(len(gain))))[:3]  # of two that fit alike, the more common unit
-    for at in order:
+    order = list(np.argsort(-(gain - 0.02 * np.arange(len(gain)))))  # of two that fit alike, the more common unit
+    good = [at for at in order if gain[at] > 0.5 * gain[order[0]]]
+    exact = [at for at in good if _returns_to_grid(ref, cur[mine[at] > 0.5], options[at])]
+    for at in [*exact, *order[:3]]:
         if gain[at] < 15 or share[at] * len(cur) < 8:
             continue
         repair = options[at]
@@ -81,13 +80,26 @@ def units(scene: Scene, name: str) -> list[Break]:
         after, before = distance(repaired[inside], base), distance(column[inside], base)
         if after > 0.12 + 1.36 * noise or after > 0.6 * before:
             continue
-        sure = float(np.median(ratio[at][hit])) > 3
+        telling = ratio[at][hit & (ratio[at] != 0)]
+        sure = len(telling) > 0 and float(np.median(telling)) > 3
         far = not (0.25 < abs(repair.factor) < 4) or abs(repair.offset) > 100
         what = f"{name!r} fits the past only after: {repair.describe()}"
         beyond = float(np.mean((column[mask] < ref.min()) | (column[mask] > ref.max())))
-        found = scene.make(BreakKind.UNIT, (name,), mask, repair, sure and far, what, float(gain[at]))
-        return [replace(found, plain=found.certain and beyond > 0.8)]
+        apart = beyond > 0.5 and before > 0.8 and after <= 0.05 + 1.36 * noise
+        certain = (sure and (far or apart)) or at in exact
+        found = scene.make(BreakKind.UNIT, (name,), mask, repair, certain, what, float(gain[at]))
+        return [replace(found, plain=at in exact or (certain and far and beyond > 0.8))]
     return []
+
+
+def _returns_to_grid(ref: Floats, broken: Floats, repair: Repair) -> bool:
+    """Whether the healthy values lie on a grid that the broken ones have left, and the repaired ones are back on it (to
+    a twentieth of a step: whoever converted them may have rounded the factor)."""
+    step = grid(ref)
+    if step is None or len(broken) < MIN_ROWS:
+        return False
+    repaired = repair.factor * broken + repair.offset
+    return bool(on_grid(broken, step, 0.05).mean() < 0.5 and on_grid(repaired, step, 0.05).mean() > 0.95)
 
 
 def _ratio(density: Density | Steps, plain: Floats, values: Floats, repair: Repair) -> Floats:
@@ -142,50 +154,3 @@ def swapped(scene: Scene, drifting: list[str]) -> list[Break]:
                 )
             )
     return found
-
-
-def search_by_replay(
-    spec: ModelSpec,
-    model: Predictor,
-    healthy: pd.DataFrame,
-    frame: pd.DataFrame,
-    loss: Floats,
-    harm: float,
-    tolerance: float,
-) -> tuple[Repair, float, float, float] | None:
-    """The one repair that brings back most of the harm when the model answers again, with its gain and interval.
-
-    Swaps of two numeric columns, a turned sign, powers of ten: 60 % of the harm must come back, at odds that allow for
-    the number of repairs tried, and the repaired values must lie where the `healthy` ones do. A changed relation does
-    not do that. All repairs are tried on 600 rows, the promising ones on 3,000.
-    """
-    names = [f for f in spec.used_features if spec.features[f].type is FeatureType.NUMERIC and frame[f].nunique() > 2]
-    names = names[:12]
-    options = [Repair((a, b), swap=True) for i, a in enumerate(names) for b in names[i + 1 :]]
-    options += [Repair((f,), factor=k) for f in names for k in (-1.0, 10.0, 100.0, 0.1, 0.01)]
-    span = {f: (values_of(healthy[f]).min(), values_of(healthy[f]).max()) for f in names if healthy[f].notna().any()}
-    scored = probability(spec, frame) is not None
-
-    def gains(repair: Repair, most: int) -> Floats | None:
-        few = np.linspace(0, len(frame) - 1, min(len(frame), most)).astype(int)
-        rows = frame.iloc[few]
-        undone = repair.apply(rows, np.ones(len(rows), dtype=bool))
-        if not all(f in span and undone[f].dropna().between(*span[f]).mean() > 0.95 for f in repair.features):
-            return None
-        again = model.predict(undone)
-        score = again["score"].to_numpy() if scored else np.nan
-        after = row_loss(spec, rows.assign(prediction=again["prediction"].to_numpy(), score=score))
-        return np.asarray(loss[few] - after, dtype=np.float64)
-
-    best: tuple[Repair, float, float, float] | None = None
-    for repair in options:
-        first = gains(repair, 600)
-        if first is None or first.mean() < 0.5 * harm:
-            continue
-        every = gains(repair, 3000)
-        if every is None:
-            continue
-        gain, error = float(every.mean()), 3.5 * float(every.std()) / np.sqrt(len(every))
-        if gain - error > tolerance / 2 and gain > 0.6 * harm and (best is None or gain > best[1]):
-            best = repair, gain, gain - error, gain + error
-    return best
