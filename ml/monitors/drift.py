@@ -23,8 +23,9 @@ from ml.data.profiles import ColumnProfile, Profile, profile_frame
 from ml.errors import InvalidInput
 from ml.monitors.season import in_season
 from ml.monitors.usual import jitter, tail
+from ml.monitors.vocabulary import vocabulary_drift
 from ml.results import Measurement, Status, Window
-from ml.spec import FeatureType, ModelSpec
+from ml.spec import ModelSpec
 
 Counts = npt.NDArray[np.float64]
 BINS = 10
@@ -209,7 +210,7 @@ def drift(
     *,
     window: Window,
     history: Sequence[Profile] = (),
-    pieces: Sequence[Profile] = (),
+    moved: Mapping[str, Sequence[float]] | None = None,
     alpha: float | None = None,
 ) -> list[Measurement]:
     """`drift.psi` for every feature (used or not), the prediction and the score; `drift.vocabulary` for text.
@@ -219,7 +220,7 @@ def drift(
     `spec.monitors.drift.history` of them on, ranks against them replace the tests. facts: raw psi, its expectation,
     bins, test, p-value as it is and adjusted for the number of columns.
     On a schedule a breach must also hold at `alpha`, the level of one look among many (`usual.level`), against how much
-    healthy stretches move by themselves: `pieces` of the reference, and the history.
+    healthy stretches move by themselves: the pieces of the reference (`moved`, see `movements`), and the history.
 
     Raises: InvalidInput where the profiles are not of one bin set.
     """
@@ -239,7 +240,7 @@ def drift(
         single = {name: result.p_value for name, result in able.items()}
         adjusted = dict(zip(able, benjamini_hochberg(list(single.values())).tolist(), strict=True))
         method = ""
-    scheduled = _on_schedule(reference, able, past, pieces) if alpha is not None else {}
+    scheduled = _on_schedule(reference, able, past, moved or {}) if alpha is not None else {}
     out = []
     for name in names:
         result = compared[name]
@@ -249,42 +250,49 @@ def drift(
             continue
         found = _measured(spec, name, result, single[name], adjusted[name], method or result.test, window)
         if alpha is not None:
-            found = _at_level(found, scheduled[name], alpha, len(past) + len(pieces))
+            found = _at_level(found, scheduled[name], alpha)
         out.append(found)
     out = in_season(spec, out, current, history, window, _excess)
-    out.extend(_vocabulary(spec, reference, current, window, alpha or spec.monitors.drift.alpha))
+    out.extend(vocabulary_drift(spec, reference, current, window, alpha or spec.monitors.drift.alpha))
     return out
 
 
+def movements(reference: Profile, stretches: Sequence[Profile], *, inside: bool) -> dict[str, list[float]]:
+    """How far each column of healthy stretches is from the reference beyond chance. inside: they are parts of it."""
+    found: dict[str, list[float]] = {name: [] for name in reference.bins.index}
+    for name, moved in found.items():
+        mine = reference.column(name)
+        for profile in stretches:
+            other = compare(mine, profile.column(name), test=False)
+            if isinstance(other, Compared):
+                sampling = 1 / other.m - 1 / other.n if inside else 1 / other.m + 1 / other.n
+                moved.append(other.psi - (other.bins - 1) * sampling)
+    return found
+
+
 def _on_schedule(
-    reference: Profile, able: Mapping[str, Compared], past: Sequence[Profile], pieces: Sequence[Profile]
+    reference: Profile, able: Mapping[str, Compared], past: Sequence[Profile], moved: Mapping[str, Sequence[float]]
 ) -> dict[str, float]:
     """p-values against sampling and natural movement together, adjusted for the number of columns."""
+    lately = movements(reference, past, inside=False)
     found = []
     for name, result in able.items():
-        mine = reference.column(name)
-        moved = []
-        for stretches, inside in ((past, False), (pieces, True)):
-            for profile in stretches:
-                other = compare(mine, profile.column(name), test=False)
-                if isinstance(other, Compared):
-                    sampling = 1 / other.m - 1 / other.n if inside else 1 / other.m + 1 / other.n
-                    moved.append(other.psi - (other.bins - 1) * sampling)
-        found.append(tail(result.psi, result.bins - 1, result.expectation, jitter(moved)))
+        usual = jitter([*lately[name], *moved.get(name, ())])
+        found.append(tail(result.psi, result.bins - 1, result.expectation, usual))
     return dict(zip(able, benjamini_hochberg(found).tolist(), strict=True)) if found else {}
 
 
-def _at_level(found: Measurement, p_value: float, alpha: float, stretches: int) -> Measurement:
+def _at_level(found: Measurement, p_value: float, alpha: float) -> Measurement:
     """A breach only where it also holds at the level of one look among many."""
-    facts = {**found.facts, "p_schedule": p_value, "level": alpha, "healthy_stretches": stretches}
+    facts = {**found.facts, "p_schedule": p_value, "level": alpha}
     if found.status is Status.BREACH and p_value > alpha:
         detail = found.detail.replace(" moved:", " moved, though no more than looking every day explains:", 1)
         return replace(found, status=Status.OK, detail=detail, facts=facts)
     return replace(found, facts=facts)
 
 
-def _nothing(name: str, window: Window, n: int, why: str, monitor: str = "drift.psi") -> Measurement:
-    return Measurement(monitor, window, None, n, Status.NO_DATA, feature=name, detail=why)
+def _nothing(name: str, window: Window, n: int, why: str) -> Measurement:
+    return Measurement("drift.psi", window, None, n, Status.NO_DATA, feature=name, detail=why)
 
 
 def _measured(
@@ -348,43 +356,6 @@ def _by_history(
     adjusted = {name: (1 + int((largest >= scaled[0, j]).sum())) / (k + 1) for j, name in enumerate(names)}
     single = {name: (1 + int((scaled[1:, j] >= scaled[0, j]).sum())) / (k + 1) for j, name in enumerate(names)}
     return adjusted, single
-
-
-def _vocabulary(
-    spec: ModelSpec, reference: Profile, current: Profile, window: Window, alpha: float
-) -> list[Measurement]:
-    """Share of words that the reference's vocabulary lacks, in excess of the reference's own."""
-    from scipy.special import ndtr
-
-    out = []
-    for name in spec.of_type(FeatureType.TEXT):
-        (n, a), (m, b) = reference.column(name).tokens, current.column(name).tokens
-        if n == 0 or m == 0:
-            why = f"{name}: the vocabulary was not checked: there are no words."
-            out.append(_nothing(name, window, current.rows, why, "drift.vocabulary"))
-            continue
-        pooled = (a + b) / (n + m)
-        error = float(np.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / n + 1 / m)))
-        rise = b / m - a / n
-        # Words of one text come together: count texts, not words, as what is independent.
-        error *= float(np.sqrt(max(m / max(current.column(name).valid, 1), 1.0)))
-        p_value = float(ndtr(-rise / error))
-        floor = spec.monitors.drift.floor
-        breach = p_value <= alpha and rise >= floor
-        out.append(
-            Measurement(
-                "drift.vocabulary",
-                window,
-                rise,
-                m,
-                Status.BREACH if breach else Status.OK,
-                feature=name,
-                threshold=floor,
-                detail=f"{name}: {b / m:.1%} of the words are not in the reference's vocabulary, {a / n:.1%} were.",
-                facts={"p_value": p_value, "share": b / m, "reference_share": a / n},
-            )
-        )
-    return out
 
 
 def drift_of_frames(

@@ -18,8 +18,8 @@ import pandas as pd
 from ml.data.bins import BinSet, make_bins
 from ml.data.profiles import Profile, profile_frame
 from ml.monitors import rise as rises
-from ml.monitors.drift import drift
-from ml.monitors.performance import performance
+from ml.monitors.drift import drift, movements
+from ml.monitors.performance import Healthy, performance
 from ml.monitors.quality import quality
 from ml.monitors.rise import Rise
 from ml.monitors.segments import by_segment
@@ -52,6 +52,14 @@ class Baseline:
     @cached_property
     def pieces(self) -> tuple[Profile, ...]:
         return pieces(self.frame, self.bins, self.spec.window)
+
+    @cached_property
+    def moved(self) -> dict[str, list[float]]:
+        return movements(self.profile, self.pieces, inside=True)
+
+    @cached_property
+    def healthy(self) -> Healthy:
+        return Healthy(self.spec, self.frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +111,11 @@ def whole_look(
         now,
         window=recent,
         history=history,
-        pieces=baseline.pieces,
+        moved=baseline.moved,
         alpha=DRIFT_SHARE * alpha,
     )
     labelled = frame[frame["timestamp"] < mature.end]
-    judged = performance(spec, labelled, window=mature, reference=baseline.frame, as_of=at)
+    judged = performance(spec, labelled, window=mature, reference=baseline.healthy, as_of=at)
     if isinstance(rise, str):
         state = None
         risen = Measurement(rises.MONITOR, mature, None, 0, Status.NO_DATA, detail=f"{rise}." if rise else "")

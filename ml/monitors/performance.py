@@ -7,12 +7,13 @@ breach needs the lower bound to pass the tolerance, so that a noisy week is not 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from ml.metrics import Floats, labelled, metric_interval, probability, row_loss
-from ml.monitors.maturity import maturity
+from ml.monitors.maturity import Maturity, maturity
 from ml.results import Interval, Measurement, Status, Window, utc
 from ml.spec import ModelSpec, Task
 
@@ -52,12 +53,47 @@ def default_tolerance(baseline: Floats) -> float:
     return max(0.1 * float(np.std(baseline)), 1e-6) if len(baseline) else 1e-6
 
 
+class Healthy:
+    """The labelled rows of a reference, and what they say of each metric and of the loss: worked out once."""
+
+    def __init__(self, spec: ModelSpec, reference: pd.DataFrame) -> None:
+        self.spec, self.frame = spec, reference
+        rows = labelled(reference)
+        if spec.task is Task.REGRESSION:
+            rows = labelled(rows.assign(label=finite(rows["label"]), prediction=finite(rows["prediction"])))
+        self.rows = rows
+        self._metrics: dict[str, tuple[float, Interval | None]] = {}
+
+    @cached_property
+    def scored(self) -> bool:
+        return probability(self.spec, self.rows) is not None
+
+    @cached_property
+    def loss(self) -> Floats:
+        return row_loss(self.spec, self.rows)
+
+    @cached_property
+    def needed(self) -> int:
+        """Labels that show a rise of the mean loss by the tolerance; 0 where there are too few to say."""
+        return needed_labels(self.spec, self.loss) if len(self.rows) >= MIN_ROWS else 0
+
+    @cached_property
+    def unscored(self) -> Healthy:
+        """The same without scores, to compare with rows that have none."""
+        return Healthy(self.spec, self.rows.assign(score=np.nan))
+
+    def metric(self, name: str) -> tuple[float, Interval | None]:
+        if name not in self._metrics:
+            self._metrics[name] = metric_interval(self.spec, self.rows, name)
+        return self._metrics[name]
+
+
 def performance(
     spec: ModelSpec,
     current: pd.DataFrame,
     *,
     window: Window,
-    reference: pd.DataFrame | None,
+    reference: pd.DataFrame | Healthy | None,
     as_of: datetime,
 ) -> list[Measurement]:
     """`performance.labels`, `performance.<metric>`, `performance.recall` (binary) and `performance.loss` of a window.
@@ -75,15 +111,13 @@ def performance(
     frame = frame.sort_values("timestamp", kind="stable").reset_index(drop=True)
     if spec.task is Task.REGRESSION:
         frame = frame.assign(label=finite(frame["label"]), prediction=finite(frame["prediction"]))
-    ripe = maturity(spec, reference, frame, utc(as_of))
+    healthy = Healthy(spec, reference) if isinstance(reference, pd.DataFrame) else reference
+    ripe = maturity(spec, None if healthy is None else healthy.frame, frame, utc(as_of))
     rows = frame[ripe.usable]
-    healthy = None if reference is None else labelled(reference)
-    if healthy is not None and spec.task is Task.REGRESSION:
-        healthy = labelled(healthy.assign(label=finite(healthy["label"]), prediction=finite(healthy["prediction"])))
     if healthy is not None and spec.task is Task.BINARY and len(rows):
-        if (probability(spec, healthy) is None) != (probability(spec, rows) is None):
-            healthy, rows = healthy.assign(score=np.nan), rows.assign(score=np.nan)
-    out = [_labels(spec, window, frame, ripe.coverage, ripe.usual, ripe.mature, ripe.overdue, len(rows), healthy)]
+        if healthy.scored != (probability(spec, rows) is not None):
+            healthy, rows = healthy.unscored, rows.assign(score=np.nan)
+    out = [_labels(window, len(frame), ripe, len(rows), 0 if healthy is None else healthy.needed)]
     names = [spec.metric, *(["recall"] if spec.task is Task.BINARY and spec.metric != "recall" else [])]
     out += [_metric(spec, name, window, rows, healthy) for name in names]
     return [*out, _loss(spec, window, rows, healthy)]
@@ -101,52 +135,46 @@ def needed_labels(spec: ModelSpec, baseline: Floats) -> int:
     return int(np.ceil((Z_POWER * float(np.std(baseline)) / bound) ** 2 * design_effect(baseline)))
 
 
-def _labels(
-    spec: ModelSpec,
-    window: Window,
-    frame: pd.DataFrame,
-    coverage: float,
-    usual: float,
-    mature: int,
-    overdue: bool,
-    usable: int,
-    healthy: pd.DataFrame | None,
-) -> Measurement:
-    needed = needed_labels(spec, row_loss(spec, healthy)) if healthy is not None and len(healthy) >= MIN_ROWS else 0
-    facts: dict[str, object] = {"usable": usable, "mature": mature, "needed": needed, "usual_coverage": usual}
-    if mature == 0:
-        why = "no rows" if len(frame) == 0 else "no row is old enough to have its label"
+def _labels(window: Window, rows: int, ripe: Maturity, usable: int, needed: int) -> Measurement:
+    facts: dict[str, object] = {
+        "usable": usable,
+        "mature": ripe.mature,
+        "needed": needed,
+        "usual_coverage": ripe.usual,
+        "due": ripe.due.isoformat() if ripe.due else None,
+    }
+    if ripe.mature == 0:
+        why = "no rows" if rows == 0 else "no row is old enough to have its label"
+        why += f"; the first labels are due {ripe.due:%Y-%m-%d %H:%M} UTC" if ripe.due else ""
         return Measurement("performance.labels", window, None, 0, Status.NO_DATA, detail=f"{why}.", facts=facts)
-    detail = f"{coverage:.0%} of {mature} mature rows have a label ({usual:.0%} is usual)"
+    detail = f"{ripe.coverage:.0%} of {ripe.mature} mature rows have a label ({ripe.usual:.0%} is usual)"
     detail += f"; {needed} show a change of the tolerance." if needed else "."
-    status = Status.BREACH if overdue else Status.OK
     return Measurement(
         "performance.labels",
         window,
-        coverage,
-        mature,
-        status,
+        ripe.coverage,
+        ripe.mature,
+        Status.BREACH if ripe.overdue else Status.OK,
         unit="share",
-        threshold=0.5 * usual,
+        threshold=0.5 * ripe.usual,
         detail=detail,
         facts=facts,
     )
 
 
-def _metric(
-    spec: ModelSpec, name: str, window: Window, rows: pd.DataFrame, healthy: pd.DataFrame | None
-) -> Measurement:
+def _metric(spec: ModelSpec, name: str, window: Window, rows: pd.DataFrame, healthy: Healthy | None) -> Measurement:
     monitor = f"performance.{name}"
     if len(rows) < MIN_ROWS:
         detail = f"{len(rows)} rows with a mature label; {MIN_ROWS} are needed."
-        return Measurement(monitor, window, None, len(rows), Status.NO_DATA, detail=detail)
+        facts: dict[str, object] = {"needed": MIN_ROWS}
+        return Measurement(monitor, window, None, len(rows), Status.NO_DATA, detail=detail, facts=facts)
     value, interval = metric_interval(spec, rows, name)
     if not np.isfinite(value):
         detail = f"{name} is not defined on these labels (one class only, or no positive)."
         return Measurement(monitor, window, None, len(rows), Status.NO_DATA, detail=detail)
     threshold, status, detail = None, Status.OK, f"{name} {value:.4g} on {len(rows)} labelled rows"
-    if healthy is not None and len(healthy) >= MIN_ROWS:
-        usual, band = metric_interval(spec, healthy, name)
+    if healthy is not None and len(healthy.rows) >= MIN_ROWS:
+        usual, band = healthy.metric(name)
         if band is not None and np.isfinite(usual):
             higher = name not in ("mae", "rmse", "log_loss", "brier")
             threshold = band.low if higher else band.high
@@ -163,15 +191,17 @@ def _metric(
         unit=name,
         threshold=threshold,
         detail=f"{detail}.",
+        facts={"needed": healthy.needed} if healthy is not None else {},
     )
 
 
-def _loss(spec: ModelSpec, window: Window, rows: pd.DataFrame, healthy: pd.DataFrame | None) -> Measurement:
-    before = 0 if healthy is None else len(healthy)
+def _loss(spec: ModelSpec, window: Window, rows: pd.DataFrame, healthy: Healthy | None) -> Measurement:
+    before = 0 if healthy is None else len(healthy.rows)
     if healthy is None or before < MIN_ROWS or len(rows) < MIN_ROWS:
         detail = f"{len(rows)} labelled rows against {before} in the reference; {MIN_ROWS} of each are needed."
-        return Measurement("performance.loss", window, None, len(rows), Status.NO_DATA, detail=detail)
-    now, usual = row_loss(spec, rows), row_loss(spec, healthy)
+        few: dict[str, object] = {"needed": MIN_ROWS, "reference_rows": before}
+        return Measurement("performance.loss", window, None, len(rows), Status.NO_DATA, detail=detail, facts=few)
+    now, usual = row_loss(spec, rows), healthy.loss
     tolerance = spec.tolerance or default_tolerance(usual)
     effect = max(design_effect(now, 4), design_effect(usual))
     difference = float(now.mean() - usual.mean())
@@ -185,7 +215,7 @@ def _loss(spec: ModelSpec, window: Window, rows: pd.DataFrame, healthy: pd.DataF
         "current": float(now.mean()),
         "reference": float(usual.mean()),
         "visible": visible,
-        "needed": needed_labels(spec, usual),
+        "needed": healthy.needed,
         "conclusive": bool(status is Status.BREACH or interval.high < tolerance or visible <= tolerance),
     }
     unit = "target" if spec.task is Task.REGRESSION else "loss"

@@ -128,7 +128,7 @@ def count(spec: ModelSpec, state: Rise, fresh: pd.DataFrame, passed: timedelta) 
         unspent = channel.unspent + passed
         values, mine = (np.empty(0), fresh) if rows is None else _values(spec, rows, channel.of, state.scored)
         if len(values):
-            times = [moment.to_pydatetime() for moment in mine["timestamp"]]
+            times = pd.DatetimeIndex(mine["timestamp"])
             weight = max(unspent / HORIZON, 1e-9) / len(values)
             channel = replace(channel, detector=channel.detector.update(values, times, weight=weight))
             unspent = timedelta(0)

@@ -11,13 +11,14 @@ inequality on M_t less the weight spent so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ml.errors import InvalidInput
 
@@ -89,7 +90,11 @@ class Detector:
         return self.runs[int(np.argmax(self.logs))]
 
     def update(
-        self, losses: Iterable[float], times: Sequence[datetime] | None = None, *, weight: float = 1.0
+        self,
+        losses: Iterable[float],
+        times: Sequence[datetime] | pd.DatetimeIndex | None = None,
+        *,
+        weight: float = 1.0,
     ) -> Detector:
         """The state after these losses, in order of time; missing ones are skipped. weight: spent by each row.
 
@@ -102,7 +107,6 @@ class Detector:
         values = np.minimum(values[known], self.bound)
         if not len(values):
             return self
-        when = [times[int(i)].isoformat() for i in known] if times is not None else None
         bets = np.array(_BETS) / self.target
         path = np.cumsum(np.log1p(bets * (values[:, None] - self.target)) / self.dispersion, axis=0)
         # M_t = E_t (M_0 + sum of w / E_{j-1}): one running sum instead of a loop over rows
@@ -113,6 +117,10 @@ class Detector:
         alarm = self.alarm_at
         if alarm is None and (mixture >= np.log(self.run_length)).any():
             alarm = self.rows + int(np.argmax(mixture >= np.log(self.run_length))) + 1
+
+        def when(row: int) -> str | None:
+            return None if times is None else str(times[int(known[row])].isoformat())
+
         runs = tuple(_carry(run, path[:, k], values, when) for k, run in enumerate(self.runs))
         logs_now = tuple(float(v) for v in logs[-1])
         return replace(self, logs=logs_now, runs=runs, rows=self.rows + len(values), alarm_at=alarm)
@@ -141,15 +149,15 @@ class Detector:
         )  # fmt: skip
 
 
-def _carry(run: Run, path: Floats, values: Floats, when: Sequence[str] | None) -> Run:
+def _carry(run: Run, path: Floats, values: Floats, when: Callable[[int], str | None]) -> Run:
     """A run after more rows: it begins anew wherever the path is at its lowest."""
     heights = run.height + path
     lowest = len(path) - 1 - int(np.argmin(heights[::-1]))  # the last of the lowest
     if heights[lowest] > 0:
-        since = run.since if run.rows or when is None else when[0]
+        since = run.since if run.rows else when(0)
         return Run(float(heights[-1]), run.rows + len(values), run.total + float(values.sum()), since)
     rest = values[lowest + 1 :]
-    since = when[lowest + 1] if when is not None and len(rest) else None
+    since = when(lowest + 1) if len(rest) else None
     return Run(float(heights[-1] - heights[lowest]), len(rest), float(rest.sum()), since)
 
 
