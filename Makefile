@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-journal chaos chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal chaos chaos-serving docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ types: setup-dev ## mypy, strict for the four packages
 contracts: setup-dev ## who may import whom
 	$(call step,import contracts,$(BIN)/lint-imports)
 
-bench: bench-watch bench-drift bench-scale bench-incidents bench-estimation ## all benchmarks, each a table beside its peers
+bench: bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-serving ## all benchmarks, each a table beside its peers
 
 bench-watch: setup-dev ## one watch cycle over 100,000 rows x 20 features
 	@$(BIN)/python -m benchmarks.watch
@@ -75,6 +75,9 @@ bench-incidents: setup-dev ## diagnosis: right action, harmful actions, outcome
 
 bench-estimation: setup-dev ## the loss without labels: how near, and when it abstains
 	@$(BIN)/python -m benchmarks.estimation
+
+bench-serving: setup-dev ## requests a second beside mlflow models serve and a bare FastAPI, batches, 100 models (needs wrk)
+	@$(BIN)/python -m benchmarks.serving
 
 bench-journal: setup-dev ## logging every answer: a record, the drain's speed, steady load, memory
 	@$(BIN)/python -m benchmarks.journal
