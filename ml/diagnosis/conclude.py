@@ -15,6 +15,7 @@ from ml.diagnosis import decide, unlabelled
 from ml.diagnosis.case import Case, moment_of
 from ml.diagnosis.causes import MEANING, Act, Cause, Verdict, verdict_of
 from ml.diagnosis.harm import Z_WHOLE
+from ml.diagnosis.pictures import pictures
 from ml.diagnosis.result import Diagnosis, RankedCause, Recommendation, RuledOut
 from ml.diagnosis.trial import Z
 
@@ -86,6 +87,7 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     return Diagnosis(
         case.spec.name, verdict, causes, action, tuple(case.ledger.facts), tuple(case.not_checked),
         _ruled_out(case, choice), confidence, trials, case.spec.metric, same, case.shares,
+        pictures(case),
     )  # fmt: skip
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml.diagnosis.causes import Act, Cause, Verdict
 from ml.diagnosis.evidence import Fact, finite
 from ml.diagnosis.intake import NotChecked
 from ml.diagnosis.shares import Share
 from ml.diagnosis.trial import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,27 @@ class Diagnosis:
     metric: str = ""
     vote_share: float = 1.0
     shares: tuple[Share, ...] = ()
+    pictures: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def cause(self) -> RankedCause:
         """The leading cause."""
         return self.causes[0]
+
+    def plot(self, kind: str) -> Figure | None:
+        """The evidence of one kind (`loss`, `quality`, `drift`, …) as a figure; None where there is none.
+
+        Raises: InvalidInput for a kind that does not exist.
+        """
+        from ml.diagnosis.plots import plot
+
+        return plot(self, kind)
+
+    def plots(self) -> dict[str, Figure]:
+        """Every figure that the diagnosis has, by kind of evidence."""
+        from ml.diagnosis.plots import plots
+
+        return plots(self)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's document, with `ruled_out`, `confidence`, `trials` and `shares` beside it."""
