@@ -230,9 +230,10 @@ def worker(home: Home = None) -> None:
 
 @app.command("serve-model")
 def serve_model(
-    port: Annotated[int, typer.Option(help="Port, on the address of WATCHKEEPER_BIND.")] = 8001,
+    port: Annotated[int | None, typer.Option(help="Another port than that of WATCHKEEPER_SERVE_BIND.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that answer, on one port.")] = 1,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given several times.")] = None,
+    memory: Annotated[int, typer.Option(metavar="MB", help="What the loaded models may take in each process.")] = 512,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load models that may run code while they load. Only your own.")
     ] = False,
@@ -241,7 +242,7 @@ def serve_model(
     """Answer predictions: MLflow's scoring protocol and Open Inference v2; follows the registry, logs every answer."""
     from agent.commands.serve_model import command
 
-    command(home, port=port, workers=workers, models=tuple(model or ()), allow_pickle=allow_pickle)
+    command(home, port=port, workers=workers, models=tuple(model or ()), memory=memory, allow_pickle=allow_pickle)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.domain.errors import InvalidInput
@@ -18,7 +18,9 @@ SECRET = (PREFIX, "SLACK_", "OPENAI_", "MLFLOW_TRACKING_", "PG")
 class Settings:
     """Where things are. `home` is the workspace; addresses default to files in it.
 
-    cluster: the Dask scheduler that profiles of a large log are mapped on; "" is this process.
+    cluster: the Dask scheduler that profiles of a large log are mapped on; "" is this process. serve_bind, serve_token,
+    serve_rate: the model server's address, the tokens that open it (several with commas), and requests per second and
+    caller.
     """
 
     home: Path
@@ -28,6 +30,9 @@ class Settings:
     bind: str = "127.0.0.1:8000"
     public_url: str = "http://127.0.0.1:8000"
     cluster: str = ""
+    serve_bind: str = "127.0.0.1:8001"
+    serve_token: str = field(default="", repr=False)
+    serve_rate: str = "0"
 
     @property
     def policy_file(self) -> Path:
@@ -38,7 +43,9 @@ class Settings:
         return self.home / "models"
 
 
-KNOWN = ("database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster")
+KNOWN = (
+    "database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster", "serve_bind", "serve_token", "serve_rate"
+)  # fmt: skip
 
 
 def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -81,6 +88,9 @@ def load_settings(
         bind=values.get("bind", "127.0.0.1:8000"),
         public_url=values.get("public_url", f"http://{values.get('bind', '127.0.0.1:8000')}"),
         cluster=values.get("cluster", ""),
+        serve_bind=values.get("serve_bind", "127.0.0.1:8001"),
+        serve_token=values.get("serve_token", ""),
+        serve_rate=values.get("serve_rate", "0"),
     )
 
 

@@ -26,6 +26,8 @@ from ml.serving.signature import too_many
 log = logging.getLogger(__name__)
 SMALL = 64
 """Rows that are answered on the event loop itself: handing them to a thread costs more than computing them."""
+MANY = 1_000
+"""Rows from which on they are also checked in a thread, so that others are answered meanwhile."""
 SHADOWS_WAITING = 64
 
 
@@ -58,7 +60,7 @@ class Answering:
             raise too_many(table.count, self.limits.most_rows)
         if table.count == 0:
             raise Refused(400, "no rows", "There are no rows; send at least one.")
-        columns = served.signature.check(table.columns, table.count)
+        columns = await self._checked(served, table)
         given = table.columns.get(prediction_ids.COLUMN)
         request_id = request_id or prediction_ids.made_id()
         ids = prediction_ids.check_row_ids(given) if given else prediction_ids.row_ids(request_id, table.count)
@@ -102,6 +104,12 @@ class Answering:
         if len(places) == 1:
             return [(*next(iter(places)), None)]
         return [(*way, part) for way, part in places.items()]
+
+    async def _checked(self, served: Served, table: Table) -> dict[str, Sequence[Any]]:
+        if table.count < MANY:
+            return served.signature.check(table.columns, table.count)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, served.signature.check, table.columns, table.count)
 
     async def _open(self, model: str, folder: str) -> Engine:
         loop = asyncio.get_running_loop()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version as version_of
-from typing import Any
-from urllib.parse import parse_qs, unquote
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+from urllib.parse import parse_qs
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -20,44 +19,23 @@ from ml.errors import WatchkeeperError
 from ml.serving import backlog, ids, problems
 from ml.serving.answering import Answered, Answering
 from ml.serving.explanations import Explainer
-from ml.serving.follower import Follower, Served, describe
+from ml.serving.follower import Follower, Served
+from ml.serving.health import OPEN, Health
 from ml.serving.inputs import Table
 from ml.serving.limits import Limits, Rate, Tokens
 from ml.serving.metrics import CONTENT_TYPE, Metrics
 from ml.serving.problems import Refused
 from ml.serving.protocols import open_inference, scoring
+from ml.serving.wire import JSON, Handler, Reply, Request, json_reply, read_body
+from ml.serving.within import within
 
 log = logging.getLogger(__name__)
-JSON = b"application/json"
-OPEN = frozenset({"/ping", "/health", "/version", "/healthz", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"})
-"""Paths that say nothing but whether the server is well; they need no token."""
+P = ParamSpec("P")
+T = TypeVar("T")
+LARGE = 128 * 1024
+"""Bytes of a body from which on it is read in a thread."""
 _ID_HEADER = b"x-watchkeeper-prediction-id"
 _MODEL_HEADER = b"x-watchkeeper-model"
-
-
-@dataclass(slots=True)
-class Request:
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    query: bytes
-    receive: Receive
-    client: str
-
-    def header(self, name: bytes) -> str:
-        return self.headers.get(name, b"").decode("latin-1")
-
-
-@dataclass(slots=True)
-class Reply:
-    status: int
-    body: bytes
-    kind: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    after: Callable[[], None] | None = None
-
-
-Handler = Callable[[Request], Awaitable[Reply]]
 
 
 class App:
@@ -76,21 +54,14 @@ class App:
         self.follower, self.answering, self.limits, self.tokens = follower, answering, limits, tokens
         self.metrics, self.explainer = metrics, explainer
         self._admit = admit
+        self._health = Health(follower)
         self._rate = Rate(limits.per_second)
         self._open = 0
         self._paths: dict[str, tuple[str, Handler]] = {
             "/invocations": ("POST", self._invocations),
             "/labels": ("POST", lambda request: self._labels(request, self._named(request))),
-            "/ping": ("GET", self._ping),
-            "/health": ("GET", self._ping),
-            "/version": ("GET", self._version),
             "/metrics": ("GET", self._metrics),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
-            "/v2": ("GET", self._v2_server),
-            "/v2/health/live": ("GET", self._v2_live),
-            "/v2/health/ready": ("GET", self._v2_ready),
-        }
+        } | {path: ("GET", handler) for path, handler in self._health.paths().items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -149,8 +120,7 @@ class App:
         if method == "GET":
             return await handler(request)
         try:
-            async with asyncio.timeout(self.limits.seconds):
-                return await handler(request)
+            return await within(self.limits.seconds, handler(request))
         except TimeoutError:
             raise Refused(
                 504,
@@ -162,70 +132,24 @@ class App:
         """The handler of a path with names in it. Raises: Refused (404)."""
         match path.split("/")[1:]:
             case ["models", name, "invocations"]:
-                return "POST", lambda request: self._score(request, self._served(name))
+                return "POST", lambda request: self._score(request, self.follower.find(name))
             case ["models", name, "labels"]:
-                return "POST", lambda request: self._labels(request, self._served(name))
+                return "POST", lambda request: self._labels(request, self.follower.find(name))
             case ["models", name, "explain"]:
-                return "POST", lambda request: self._explain(request, self._served(name))
+                return "POST", lambda request: self._explain(request, self.follower.find(name))
             case ["v2", "models", name]:
-                return "GET", lambda request: self._v2_metadata(name, None)
+                return "GET", lambda request: self._health.metadata(name, None)
             case ["v2", "models", name, "versions", version]:
-                return "GET", lambda request: self._v2_metadata(name, version)
+                return "GET", lambda request: self._health.metadata(name, version)
             case ["v2", "models", name, "ready"]:
-                return "GET", lambda request: self._v2_model_ready(name, None)
+                return "GET", lambda request: self._health.model_ready(name, None)
             case ["v2", "models", name, "versions", version, "ready"]:
-                return "GET", lambda request: self._v2_model_ready(name, version)
+                return "GET", lambda request: self._health.model_ready(name, version)
             case ["v2", "models", name, "infer"]:
                 return "POST", lambda request: self._infer(request, name, None)
             case ["v2", "models", name, "versions", version, "infer"]:
                 return "POST", lambda request: self._infer(request, name, version)
         raise Refused(404, "not found", f"There is nothing at {path[:200]!r}; see /v2 and /readyz.")
-
-    async def _body(self, request: Request) -> bytes:
-        """The whole body. Raises: Refused (413, 415)."""
-        headers = request.headers
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refused(415, "content encoding", "Compressed bodies are not taken; send it as it is.")
-        most = self.limits.most_bytes
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and (len(length) > 15 or int(length) > most):
-            raise self._too_long()
-        message = await request.receive()
-        if not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-            if len(body) > most:
-                raise self._too_long()
-            return body
-        parts, size = [message["body"]], len(message["body"])
-        while message.get("more_body"):
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(400, "cut off", "The connection was closed in the middle of the body.")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
-                raise self._too_long()
-        return b"".join(parts)
-
-    def _too_long(self) -> Refused:
-        most = self.limits.most_bytes / 1024**2
-        return Refused(413, "too long", f"The body is longer than {most:g} MB; send fewer rows at once.")
-
-    def _served(self, name: str) -> Served:
-        """Raises: Refused (404, 503)."""
-        name = unquote(name)
-        served = self.follower.served.get(name)
-        if served is not None:
-            return served
-        state = self.follower.state
-        why = state.waiting.get(name) or state.notes.get(name)
-        if why is None and not state.asked:
-            why = state.away or "the registry has not been read yet"
-        if why is not None or name in state.models:
-            why = (why or "it is being opened").rstrip(".")
-            raise Refused(503, "not ready", f"{name[:100]!r} is not served: {why}.", headers={"retry-after": "2"})
-        known = ", ".join(sorted(self.follower.served)[:20]) or "none yet"
-        raise Refused(404, "not found", f"There is no model {name[:100]!r} here; the models are {known}.")
 
     def _named(self, request: Request) -> Served:
         """The model of a request to /invocations: by header, by query, or the only one."""
@@ -233,7 +157,7 @@ class App:
         if not name and request.query:
             name = parse_qs(request.query.decode("latin-1"), max_num_fields=20).get("model", [""])[0]
         if name:
-            return self._served(name)
+            return self.follower.find(name)
         served = self.follower.served
         if len(served) == 1:
             return next(iter(served.values()))
@@ -250,9 +174,10 @@ class App:
         return await self._score(request, self._named(request))
 
     async def _score(self, request: Request, served: Served) -> Reply:
-        body = await self._body(request)
+        body = await read_body(request, self.limits.most_bytes)
         content_type = request.header(b"content-type") or "application/json"
-        table = scoring.parse(body, content_type, served.signature.order, self.limits.most_rows)
+        order = served.signature.order
+        table = await self._read(len(body), scoring.parse, body, content_type, order, self.limits.most_rows)
         request_id = self._given_id(request)
         answered = await self.answering.answer(served, table, request_id, None)
         return self._answer(served, table, answered, scoring.write(answered.answers, answered.ids))
@@ -261,22 +186,24 @@ class App:
         """What moved each answer; nothing is logged, as nothing is predicted that was not asked before."""
         if self.explainer is None:
             raise Refused(404, "not found", "Nothing is explained here.")
-        body = await self._body(request)
+        body = await read_body(request, self.limits.most_bytes)
         content_type = request.header(b"content-type") or "application/json"
-        table = scoring.parse(body, content_type, served.signature.order, self.limits.most_rows)
+        order = served.signature.order
+        table = await self._read(len(body), scoring.parse, body, content_type, order, self.limits.most_rows)
         if table.count == 0:
             raise Refused(400, "no rows", "There are no rows; send at least one.")
         columns = served.signature.check(table.columns, table.count)
         version = served.routes.champion
         found = await self.explainer.explain(served.signature.spec, version, columns, table.count)
         said = {"model": served.model, "version": version, "method": found.method, "unit": found.unit}
-        return _json(said | {"contributions": found.contributions})
+        return json_reply(said | {"contributions": found.contributions})
 
     async def _infer(self, request: Request, name: str, version: str | None) -> Reply:
-        served = self._served(name)
+        served = self.follower.find(name)
         if b"inference-header-content-length" in request.headers:
             raise Refused(400, "binary data", "The binary data extension is not understood; send the data as JSON.")
-        asked = open_inference.parse(await self._body(request), served.signature)
+        body = await read_body(request, self.limits.most_bytes)
+        asked = await self._read(len(body), open_inference.parse, body, served.signature)
         request_id = asked.id or self._given_id(request)
         answered = await self.answering.answer(served, asked.table, request_id, version)
         versions = ",".join(answered.versions)
@@ -284,9 +211,15 @@ class App:
         return self._answer(served, asked.table, answered, written)
 
     async def _labels(self, request: Request, served: Served) -> Reply:
-        body = await self._body(request)
+        body = await read_body(request, self.limits.most_bytes)
         taken = self.answering.take_labels(served, body)
-        return _json(taken, 202)
+        return json_reply(taken, 202)
+
+    async def _read(self, size: int, parse: Callable[P, T], *what: P.args, **named: P.kwargs) -> T:
+        """What a body says; a large one is read in a thread, so that others are answered meanwhile."""
+        if size < LARGE:
+            return parse(*what, **named)
+        return await asyncio.get_running_loop().run_in_executor(self.answering.threads, partial(parse, *what, **named))
 
     def _given_id(self, request: Request) -> str | None:
         given = request.headers.get(_ID_HEADER)
@@ -306,51 +239,8 @@ class App:
             after = lambda: self.answering.shadow(served, table, answered)  # noqa: E731
         return Reply(200, body, JSON, headers, after)
 
-    async def _ping(self, request: Request) -> Reply:
-        if not self.follower.served:
-            raise Refused(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
-        return Reply(200, b"\n")
-
     async def _metrics(self, request: Request) -> Reply:
         if self.metrics is None:
             raise Refused(404, "not found", "Nothing is counted here.")
         standing = backlog.status(self.answering.journal.root)
         return Reply(200, self.metrics.text(self.follower, standing), CONTENT_TYPE)
-
-    async def _version(self, request: Request) -> Reply:
-        return Reply(200, version_of("mlflow").encode())
-
-    async def _healthz(self, request: Request) -> Reply:
-        return _json({"status": "ok"})
-
-    async def _readyz(self, request: Request) -> Reply:
-        """503 until every model that has a champion can answer; what is amiss beside that is told, and is 200."""
-        found = describe(self.follower)
-        ready = self.follower.ready
-        return _json({"status": "ready" if ready else "not ready", **found}, 200 if ready else 503)
-
-    async def _v2_server(self, request: Request) -> Reply:
-        return _json({"name": "watchkeeper", "version": version_of("watchkeeper"), "extensions": []})
-
-    async def _v2_live(self, request: Request) -> Reply:
-        return _json({"live": True})
-
-    async def _v2_ready(self, request: Request) -> Reply:
-        ready = self.follower.ready
-        return _json({"ready": ready}, 200 if ready else 503)
-
-    async def _v2_metadata(self, name: str, version: str | None) -> Reply:
-        served = self._served(name)
-        versions = [version] if version else served.routes.versions
-        platform = f"watchkeeper-{served.kind}" if served.kind else "watchkeeper"
-        return _json(open_inference.metadata(served.signature, versions, platform, served.predicts))
-
-    async def _v2_model_ready(self, name: str, version: str | None) -> Reply:
-        served = self._served(name)
-        wanted = version or served.routes.champion
-        ready = wanted in served.folders
-        return _json({"name": served.model, "ready": ready}, 200 if ready else 503)
-
-
-def _json(data: Any, status: int = 200) -> Reply:
-    return Reply(status, orjson.dumps(data))

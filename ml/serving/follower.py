@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from ml.errors import DataError, NotFound, Unavailable, WatchkeeperError
 from ml.serving.cache import CachingEngine
 from ml.serving.preparing import open_version
+from ml.serving.problems import Refused
 from ml.serving.protocols.open_inference import datatype_of
 from ml.serving.routing import Routes
 from ml.serving.rows import Engine, Rows
@@ -96,6 +97,21 @@ class Follower:
         self.stopped.set()
         with self._changed:
             self._changed.notify_all()
+
+    def find(self, name: str) -> Served:
+        """What a model is served with. Raises: Refused (404, or 503 while it cannot be) with the reason."""
+        served = self.served.get(name)
+        if served is not None:
+            return served
+        state = self.state
+        why = state.waiting.get(name) or state.notes.get(name)
+        if why is None and not state.asked:
+            why = state.away or "the registry has not been read yet"
+        if why is not None or name in state.models:
+            why = (why or "it is being opened").rstrip(".")
+            raise Refused(503, "not ready", f"{name[:100]!r} is not served: {why}.", headers={"retry-after": "2"})
+        known = ", ".join(sorted(self.served)[:20]) or "none yet"
+        raise Refused(404, "not found", f"There is no model {name[:100]!r} here; the models are {known}.")
 
     @property
     def ready(self) -> bool:

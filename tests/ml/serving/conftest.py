@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ml.serving.journal import Journal
 from ml.serving.limits import Limits, Tokens
 from ml.serving.pool import Pool
 from ml.serving.preparing import Job, prepare_version
-from ml.serving.records import decode, scan
+from ml.serving.records import Served, decode, scan
 from ml.serving.routing import Routes
 from ml.serving.state import ModelState, State
 from ml.spec import ModelSpec, parse_spec
@@ -160,8 +160,18 @@ class Counter:
         return self.client.post(f"/v2/models/{path}/infer", content=content)
 
     def journalled(self) -> list[Any]:
-        """What stands in the journal."""
-        return [decode(item.payload) for folder in self.journal.iterdir() for item in scan(folder, 0, live=True)]
+        """What stands in the journal, each column as a list."""
+        found = [decode(item.payload) for folder in self.journal.iterdir() for item in scan(folder, 0, live=True)]
+        return [as_lists(record) if isinstance(record, Served) else record for record in found]
+
+
+def as_lists(record: Served) -> Served:
+    def column(values: Any) -> list[Any]:
+        if record.single:
+            return [values]
+        return np.frombuffer(values, np.float64).tolist() if isinstance(values, bytes) else list(values)
+
+    return replace(record, columns={name: column(values) for name, values in record.columns.items()})
 
 
 @contextmanager
