@@ -18,6 +18,7 @@ from ml.results import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from deltalake import DeltaTable
 
 HOUR = timedelta(hours=1)
@@ -50,7 +51,7 @@ class ProfileLog:
 
     def bins(self, model: str) -> BinSet | None:
         """The bin set that was kept last; None where there is none. Raises: Unavailable."""
-        rows = self._rows(model, "bins", ["sequence", "document"])
+        rows = self._rows(model, "bins")
         if not rows:
             return None
         return BinSet.from_dict(json.loads(max(rows, key=lambda row: int(row["sequence"]))["document"]))
@@ -70,9 +71,12 @@ class ProfileLog:
         Hours that were counted in other bins are absent: they cannot be added. Raises: Unavailable.
         """
         found: dict[Key, list[Profile]] = {}
-        for row in self._rows(model, "profiles", [field.name for field in _schema()]):
-            if row["bin_set"] != bins.id or (window and not window.start <= row["hour"] < window.end):
-                continue
+        import pyarrow.compute as pc
+
+        wanted = pc.field("bin_set") == bins.id
+        if window:
+            wanted &= (pc.field("hour") >= window.start) & (pc.field("hour") < window.end)
+        for row in self._rows(model, "profiles", wanted):
             profile = Profile.from_dict(json.loads(row["document"]), bins)
             found.setdefault((row["hour"], row["model_version"]), []).append(profile)
         return {key: merge(parts) for key, parts in found.items()}
@@ -86,14 +90,12 @@ class ProfileLog:
         table = self._table(model, "profiles")
         if table.open() is None:
             return
-        kept = {
-            row["bin_set"]: BinSet.from_dict(json.loads(row["document"])) for row in self._rows(model, "bins", None)
-        }
+        kept = {row["bin_set"]: BinSet.from_dict(json.loads(row["document"])) for row in self._rows(model, "bins")}
 
         def joined(opened: DeltaTable) -> pa.Table:
             import pyarrow as pa
 
-            rows = _listed(opened, None)
+            rows = _listed(opened)
             known = [row for row in rows if row["bin_set"] in kept]
             others = [row for row in rows if row["bin_set"] not in kept]
             parts: dict[tuple[Key, str], list[Profile]] = {}
@@ -106,7 +108,7 @@ class ProfileLog:
 
         table.rewrite(joined)
 
-    def _rows(self, model: str, name: str, columns: list[str] | None) -> list[dict[str, Any]]:
+    def _rows(self, model: str, name: str, wanted: pc.Expression | None = None) -> list[dict[str, Any]]:
         from deltalake.exceptions import DeltaError
 
         reach(self.uri)
@@ -115,7 +117,7 @@ class ProfileLog:
         if opened is None:
             return []
         try:
-            return _listed(opened, columns)
+            return _listed(opened, wanted)
         except (DeltaError, OSError) as error:
             raise unavailable(table.uri, error) from None
 
@@ -123,8 +125,8 @@ class ProfileLog:
         return Table(f"{self.uri}/{model}/{name}", self._options)
 
 
-def _listed(table: DeltaTable, columns: list[str] | None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pyarrow_dataset().to_table(columns=columns).to_pylist()
+def _listed(table: DeltaTable, wanted: pc.Expression | None = None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.to_pyarrow_dataset().to_table(filter=wanted).to_pylist()
     return rows
 
 

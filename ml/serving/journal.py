@@ -93,11 +93,11 @@ class Journal:
         """
         ids, columns = rows.ids, rows.columns
         with self._lock:
-            data = self._encoder.served(
+            pieces = self._encoder.served(
                 model, route, version, int(at * 1e6), latency_s, ids, columns, answers.predictions, answers.scores
             )
             try:
-                self._write(data)
+                self._write(pieces)
             except JournalFull:
                 if self.limits.when_full == "answer":
                     self.counts.unlogged += len(ids)
@@ -123,15 +123,15 @@ class Journal:
                 os.close(self._held)
                 self._held = -1
 
-    def _write(self, data: bytes) -> None:
-        size = len(data)
+    def _write(self, pieces: list[bytes]) -> None:
+        size = sum(map(len, pieces))
         if size > self._room:
             self._count(size)
         if self._segment is None or size > self._left:
             self._rotate()
         assert self._segment is not None
         try:
-            written = os.write(self._segment, data)
+            written = os.writev(self._segment, pieces)
             if written < size:
                 raise OSError(errno.ENOSPC, "No space left on device")
         except OSError as error:

@@ -75,7 +75,7 @@ class Damage:
 
 
 class Encoder:
-    """Makes records of one folder. Not for two threads at once."""
+    """Makes records of one folder, as the pieces to write one after the other. Not for two threads at once."""
 
     def __init__(self, folder: str) -> None:
         self._marker = marker(folder)
@@ -92,35 +92,35 @@ class Encoder:
         columns: Mapping[str, Sequence[Any]],
         predictions: Sequence[Any],
         scores: Sequence[float | None],
-    ) -> bytes:
+    ) -> list[bytes]:
         """The rows of one request, in as many records as they need."""
         if len(ids) == 1:
             values: Any = {name: column[0] for name, column in columns.items()}
-            return self._framed(
-                (PREDICTIONS, model, route, version, at, latency, ids[0], values, *predictions, *scores)
-            )
-        records = []
+            record = (PREDICTIONS, model, route, version, at, latency, ids[0], values, *predictions, *scores)
+            return [b"".join(self._framed(record))]
+        pieces: list[bytes] = []
         for start in range(0, len(ids), CHUNK):
             part = slice(start, start + CHUNK)
             values = {name: _column(column[part]) for name, column in columns.items()}
             answers = (_listed(predictions[part]), _listed(scores[part]))
-            records.append(
-                self._framed((PREDICTIONS, model, route, version, at, latency, _listed(ids[part]), values, *answers))
+            pieces += self._framed(
+                (PREDICTIONS, model, route, version, at, latency, _listed(ids[part]), values, *answers)
             )
-        return b"".join(records)
+        return pieces
 
     def labels(
         self, model: str, at: int, ids: Sequence[str], labels: Sequence[Any], times: Sequence[str | None]
-    ) -> bytes:
-        return b"".join(
-            self._framed((LABELS, model, at, *(_listed(v[start : start + CHUNK]) for v in (ids, labels, times))))
-            for start in range(0, len(ids), CHUNK)
-        )
+    ) -> list[bytes]:
+        pieces: list[bytes] = []
+        for start in range(0, len(ids), CHUNK):
+            parts = (_listed(values[start : start + CHUNK]) for values in (ids, labels, times))
+            pieces += self._framed((LABELS, model, at, *parts))
+        return pieces
 
-    def _framed(self, content: tuple[Any, ...]) -> bytes:
+    def _framed(self, content: tuple[Any, ...]) -> tuple[bytes, bytes]:
         payload: bytes = self._pack(content)
         length = len(payload)
-        return HEAD.pack(self._marker, length, zlib.crc32(payload, length)) + payload
+        return HEAD.pack(self._marker, length, zlib.crc32(payload, length)), payload
 
 
 def decode(payload: bytes) -> Served | Labelled:

@@ -120,7 +120,7 @@ def test_damage_costs_no_more_than_the_record_that_has_it(tmp_path_factory, plac
 
 def test_a_text_that_looks_like_a_record_is_none(tmp_path: Path) -> None:
     """Whoever knows the form of a record still does not know the folder's marker."""
-    forged = Encoder("guessed").labels("loans", 0, ["forged"], [1], [None]).decode("latin-1")
+    forged = b"".join(Encoder("guessed").labels("loans", 0, ["forged"], [1], [None])).decode("latin-1")
     journal = Journal(tmp_path / "journal")
     write(journal, "p1", income=[1.0], region=[forged])
     write(journal, "p2")

@@ -66,6 +66,7 @@ class Load:
     def kill(self, after: int) -> None:
         """Once so many rows were answered and a moment more has passed."""
         while len(self.answered) < after:
+            assert self.process.poll() is None, "it ended by itself"
             time.sleep(0.001)
         time.sleep(self._chance.random() * 0.05)
         self.process.send_signal(signal.SIGKILL)
