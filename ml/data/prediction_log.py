@@ -279,7 +279,7 @@ class PredictionLog:
         with self.scan(spec, None) as rows:
             if rows is None:
                 return None
-            first, last = rows.connection.sql("SELECT min(timestamp), max(timestamp) FROM log").fetchall()[0]
+            first, last = rows.connection.sql("SELECT min(timestamp), max(timestamp) FROM answers").fetchall()[0]
         return Window(first, last + timedelta(microseconds=1))
 
     def newest(self, spec: ModelSpec) -> datetime | None:
@@ -303,7 +303,7 @@ class PredictionLog:
                 return pd.DataFrame({c: pd.Series(dtype="int64" if c == "rows" else object) for c in columns})
             frame: pd.DataFrame = rows.connection.sql(
                 "SELECT model_version, min(timestamp) AS first, max(timestamp) AS last, count(*) AS rows "
-                "FROM log GROUP BY 1 ORDER BY first, model_version"
+                "FROM answers GROUP BY 1 ORDER BY first, model_version"
             ).df()
         for column in ("first", "last"):
             frame[column] = pd.to_datetime(frame[column], utc=True).astype(TIME)
