@@ -14,6 +14,7 @@ from ml.errors import NotFound, WatchkeeperError
 from ml.serving import ids as prediction_ids
 from ml.serving import labels
 from ml.serving.follower import Engines, Follower, Served
+from ml.serving.gathering import Gatherer
 from ml.serving.inputs import Table
 from ml.serving.journal import Journal
 from ml.serving.limits import Limits
@@ -51,6 +52,7 @@ class Answering:
         self.follower, self.engines, self.journal, self.limits = follower, engines, journal, limits
         self.metrics = metrics
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
+        self._gatherers: dict[str, Gatherer] = {}
         self._shadows = 0
 
     async def answer(self, served: Served, table: Table, request_id: str | None, pinned: str | None) -> Answered:
@@ -122,6 +124,11 @@ class Answering:
         return await loop.run_in_executor(None, self.follower.wait_for, model, version, self.limits.seconds)
 
     async def _compute(self, engine: Engine, rows: Rows) -> Answers:
+        if engine.kind == "native":
+            gatherer = self._gatherers.get(engine.model)
+            if gatherer is None:
+                gatherer = self._gatherers[engine.model] = Gatherer(self.threads)
+            return await gatherer.answer(engine, rows)
         if len(rows) <= SMALL:
             return engine.answer(rows)
         loop = asyncio.get_running_loop()

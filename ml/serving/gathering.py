@@ -23,23 +23,23 @@ MOST_ROWS = 1_000
 
 @dataclass(slots=True)
 class _Waiting:
+    engine: Engine
     rows: Rows
     answers: asyncio.Future[Answers]
 
 
 class Gatherer:
-    """Answers by one engine, one call after the other, in threads. Used from one event loop. rows, calls: so far."""
+    """Answers for one model, one call after the other, in threads. Used from one event loop. rows, calls: so far."""
 
-    def __init__(self, engine: Engine, threads: Executor) -> None:
-        self.engine = engine
+    def __init__(self, threads: Executor) -> None:
         self.rows = self.calls = 0
         self._threads = threads
         self._waiting: list[_Waiting] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def answer(self, rows: Rows) -> Answers:
-        """As `Engine.answer`, for one request. Raises: DataError for these rows, whatever the others hold."""
-        waiting = _Waiting(rows, asyncio.get_running_loop().create_future())
+    async def answer(self, engine: Engine, rows: Rows) -> Answers:
+        """As `engine.answer`, for one request. Raises: DataError for these rows, whatever the others hold."""
+        waiting = _Waiting(engine, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -58,17 +58,16 @@ class Gatherer:
             self._waiting = []
 
     def _take(self) -> list[_Waiting]:
-        """The longest waiting, and those behind it that have the same columns, as far as there is room."""
+        """The longest waiting, and those behind it of the same engine and columns, as far as there is room."""
         waiting = [one for one in self._waiting if not one.answers.done()]  # the others have given up
         if not waiting:
             self._waiting = []
             return []
-        names, room = list(waiting[0].rows.columns), MOST_ROWS
+        first, room = waiting[0], MOST_ROWS
         taken: list[_Waiting] = []
         left: list[_Waiting] = []
         for one in waiting:
-            fits = not taken or (len(one.rows) <= room and list(one.rows.columns) == names)
-            if fits:
+            if one is first or (len(one.rows) <= room and _alike(one, first)):
                 taken.append(one)
                 room -= len(one.rows)
             else:
@@ -81,7 +80,7 @@ class Gatherer:
         self.calls += 1
         self.rows += len(rows)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, self.engine.answer, rows)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, taken[0].engine.answer, rows)
         except DataError as error:
             if len(taken) == 1:
                 _tell(taken[0], error)
@@ -103,6 +102,10 @@ class Gatherer:
             if not one.answers.done():
                 one.answers.set_result(Answers(found.predictions[start:end], found.scores[start:end]))
             start = end
+
+
+def _alike(one: _Waiting, other: _Waiting) -> bool:
+    return one.engine is other.engine and list(one.rows.columns) == list(other.rows.columns)
 
 
 def _tell(one: _Waiting, error: Exception) -> None:

@@ -45,7 +45,7 @@ def run(work: Callable[[Gatherer, Doubling], Awaitable[Any]]) -> Any:
         engine = Doubling()
         with ThreadPoolExecutor(2) as threads:
             try:
-                return await asyncio.wait_for(work(Gatherer(engine, threads), engine), 20)
+                return await asyncio.wait_for(work(Gatherer(threads), engine), 20)
             finally:
                 engine.go.release(1000)
 
@@ -54,9 +54,9 @@ def run(work: Callable[[Gatherer, Doubling], Awaitable[Any]]) -> Any:
 
 async def together(gatherer: Gatherer, engine: Doubling, *asked: Rows) -> list[Any]:
     """The first alone, as it is running when the others come."""
-    tasks = [asyncio.create_task(gatherer.answer(asked[0]))]
+    tasks = [asyncio.create_task(gatherer.answer(engine, asked[0]))]
     await asyncio.sleep(0.01)
-    tasks += [asyncio.create_task(gatherer.answer(rows)) for rows in asked[1:]]
+    tasks += [asyncio.create_task(gatherer.answer(engine, rows)) for rows in asked[1:]]
     await asyncio.sleep(0.01)
     engine.go.release(1000)
     return await asyncio.gather(*tasks, return_exceptions=True)
@@ -68,7 +68,7 @@ def test_those_that_come_during_a_call_share_the_next() -> None:
         assert [answers.predictions for answers in found] == [[2], [4], [6, 8], [10]]
         assert engine.calls == [[1], [2, 3, 4, 5]]
         assert (gatherer.calls, gatherer.rows) == (2, 5)
-        again = await gatherer.answer(request(7))
+        again = await gatherer.answer(engine, request(7))
         assert again.predictions == [14]
 
     run(work)
@@ -88,16 +88,16 @@ def test_an_engine_that_breaks_is_told_to_all_and_the_next_are_answered() -> Non
         found = await together(gatherer, engine, request(1), request(2), request(1e7))
         assert found[0].predictions == [2]
         assert [type(error) for error in found[1:]] == [RuntimeError, RuntimeError]
-        assert (await gatherer.answer(request(3))).predictions == [6]
+        assert (await gatherer.answer(engine, request(3))).predictions == [6]
 
     run(work)
 
 
 def test_who_gives_up_is_left_out_and_holds_nobody_up() -> None:
     async def work(gatherer: Gatherer, engine: Doubling) -> None:
-        first = asyncio.create_task(gatherer.answer(request(1)))
+        first = asyncio.create_task(gatherer.answer(engine, request(1)))
         await asyncio.sleep(0.01)
-        given_up, stays = (asyncio.create_task(gatherer.answer(request(x))) for x in (2.0, 3.0))
+        given_up, stays = (asyncio.create_task(gatherer.answer(engine, request(x))) for x in (2.0, 3.0))
         await asyncio.sleep(0.01)
         first.cancel()
         given_up.cancel()
@@ -116,5 +116,20 @@ def test_other_columns_and_too_many_rows_go_in_a_call_of_their_own(monkeypatch: 
         found = await together(gatherer, engine, *asked)
         assert [answers.predictions for answers in found] == [[2], [4] * 3, [6] * 2, [8], [10] * 9]
         assert sorted(map(len, engine.calls)) == [1, 1, 2, 3, 9]
+
+    run(work)
+
+
+def test_another_version_is_asked_in_a_call_of_its_own() -> None:
+    async def work(gatherer: Gatherer, engine: Doubling) -> None:
+        other = Doubling()
+        other.go.release(1000)
+        tasks = [asyncio.create_task(gatherer.answer(engine, request(1)))]
+        await asyncio.sleep(0.01)
+        tasks += [asyncio.create_task(gatherer.answer(which, request(x))) for which, x in ((engine, 2.0), (other, 3.0))]
+        await asyncio.sleep(0.01)
+        engine.go.release(1000)
+        assert [(await task).predictions for task in tasks] == [[2], [4], [6]]
+        assert (engine.calls, other.calls) == ([[1], [2]], [[3]])
 
     run(work)
