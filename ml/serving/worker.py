@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from ml.serving.journal import Limits as Keeping
 from ml.serving.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class WorkerSetup:
     """What a process needs; goes from one to the next, so its functions are importable by name.
 
     models: folder of the prepared versions. journal: folder of what is not in the log yet. admit: see `App`.
-    memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`. registry_uri: where
+    keeping: how much the journal may hold, and what then. memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`. registry_uri: where
     models are fetched from to be explained.
     """
 
@@ -42,6 +44,7 @@ class WorkerSetup:
     admit: Callable[[Scope], None] | None = None
     allow_pickle: bool = False
     memory: int = 512 * 1024 * 1024
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> None:
@@ -68,7 +71,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     metrics = Metrics(setup.counts)
     follower = Follower(setup.models, ask, allow_pickle=setup.allow_pickle, looked=metrics.looked_up)
     pool = Pool(follower.open, budget=setup.memory, changed=metrics.engines)
-    journal = Journal(setup.journal)
+    journal = Journal(setup.journal, setup.keeping)
     answering = Answering(follower, pool, journal, setup.limits, metrics)
     explainer = Explainer(setup.registry_uri, allow_pickle=setup.allow_pickle)
     app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics, explainer)
@@ -86,6 +89,9 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     )
     threading.Thread(target=follower.follow, args=(pool,), name="follower", daemon=True).start()
     threading.Thread(target=_listen, args=(follower, keeper), name="keeper", daemon=True).start()
+    gc.collect()
+    gc.freeze()  # what stays for good need not be looked through again and again while requests wait
+    gc.set_threshold(20_000, 20, 50)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
