@@ -234,6 +234,15 @@ def serve_model(
     workers: Annotated[int, typer.Option(help="Processes that answer, on one port.")] = 1,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given several times.")] = None,
     memory: Annotated[int, typer.Option(metavar="MB", help="What the loaded models may take in each process.")] = 512,
+    journal: Annotated[
+        int, typer.Option(metavar="MB", help="What answers may take on disk until they are logged.")
+    ] = 4096,
+    when_full: Annotated[
+        str, typer.Option(metavar="WHAT", help="When that is full: refuse requests, or answer without logging.")
+    ] = "refuse",
+    fsync: Annotated[
+        bool, typer.Option("--fsync", help="Answers survive a power cut; each waits for the disk.")
+    ] = False,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load models that may run code while they load. Only your own.")
     ] = False,
@@ -242,7 +251,17 @@ def serve_model(
     """Answer predictions: MLflow's scoring protocol and Open Inference v2; follows the registry, logs every answer."""
     from agent.commands.serve_model import command
 
-    command(home, port=port, workers=workers, models=tuple(model or ()), memory=memory, allow_pickle=allow_pickle)
+    command(
+        home,
+        port=port,
+        workers=workers,
+        models=tuple(model or ()),
+        memory=memory,
+        journal=journal,
+        when_full=when_full,
+        fsync=fsync,
+        allow_pickle=allow_pickle,
+    )
 
 
 @app.command()

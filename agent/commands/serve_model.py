@@ -22,7 +22,16 @@ SHORTEST = 16
 
 
 def command(
-    home: Path | None, *, port: int | None, workers: int, models: tuple[str, ...], memory: int, allow_pickle: bool
+    home: Path | None,
+    *,
+    port: int | None,
+    workers: int,
+    models: tuple[str, ...],
+    memory: int,
+    allow_pickle: bool,
+    journal: int = 4096,
+    when_full: str = "refuse",
+    fsync: bool = False,
 ) -> None:
     """Serve until told to stop. Raises: InvalidInput, Unavailable."""
     from agent.settings import load_settings
@@ -30,6 +39,7 @@ def command(
     from agent.store.migrate import require_current
     from agent.store.session import Store
     from ml.serving import server
+    from ml.serving.journal import Limits as Keeping
     from ml.serving.worker import WorkerSetup
 
     settings = load_settings(home=home)
@@ -39,6 +49,10 @@ def command(
         raise InvalidInput(f"--workers {workers}: give a number from 1 to 64; one a core is plenty.")
     if memory < 16:
         raise InvalidInput(f"--memory {memory}: give at least 16 MB.")
+    if journal < 64:
+        raise InvalidInput(f"--journal {journal}: give at least 64 MB.")
+    if when_full not in ("refuse", "answer"):
+        raise InvalidInput(f"--when-full {when_full}: say refuse (503), or answer (without logging).")
     store = Store(settings.database_url)
     require_current(store)
 
@@ -61,12 +75,18 @@ def command(
                 models=root / "models",
                 journal=root / "journal",
                 counts=root / f"metrics-{bound}",
+                jobs=root / "jobs",
                 registry_uri=settings.mlflow_uri,
                 limits=limits,
                 tokens=tokens,
                 admit=guard.only_this_machine if guard.is_loopback(host) else None,
                 allow_pickle=allow_pickle,
                 memory=memory * 1024 * 1024,
+                keeping=Keeping(
+                    max_bytes=journal * 1024 * 1024,
+                    when_full="answer" if when_full == "answer" else "refuse",
+                    fsync=fsync,
+                ),
             ),
             only=frozenset(models),
             workers=workers,

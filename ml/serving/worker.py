@@ -30,14 +30,15 @@ GRACE = 5
 class WorkerSetup:
     """What a process needs; goes from one to the next, so its functions are importable by name.
 
-    models: folder of the prepared versions. journal: folder of what is not in the log yet. admit: see `App`.
-    keeping: how much the journal may hold, and what then. memory: bytes that the engines may take. counts: folder of the metrics, see `metrics.begin`. registry_uri: where
-    models are fetched from to be explained.
+    models: folder of the prepared versions. journal: folder of what is not in the log yet; keeping: how much it may
+    hold, and what then. admit: see `App`. memory: bytes that the engines may take. counts: folder of the metrics, see
+    `metrics.begin`. registry_uri: where models are fetched from to be explained.
     """
 
     models: Path
     journal: Path
     counts: Path
+    jobs: Path
     registry_uri: str
     limits: Limits = field(default_factory=Limits)
     tokens: tuple[str, ...] = ()
@@ -55,6 +56,8 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     from ml.serving.app import App
     from ml.serving.explanations import Explainer
     from ml.serving.follower import Follower
+    from ml.serving.jobs.routes import JobRoutes
+    from ml.serving.jobs.store import Jobs
     from ml.serving.journal import Journal
     from ml.serving.limits import Tokens
     from ml.serving.metrics import Metrics
@@ -74,7 +77,8 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     journal = Journal(setup.journal, setup.keeping)
     answering = Answering(follower, pool, journal, setup.limits, metrics)
     explainer = Explainer(setup.registry_uri, allow_pickle=setup.allow_pickle)
-    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics, explainer)
+    jobs = JobRoutes(Jobs(setup.jobs), setup.limits.job_bytes)
+    app = App(follower, answering, setup.limits, Tokens(setup.tokens), setup.admit, metrics, explainer, jobs)
     config = uvicorn.Config(
         app,
         log_level="warning",
