@@ -11,6 +11,7 @@ import pandas as pd
 
 from ml.diagnosis.categories import categories
 from ml.diagnosis.clocks import clocks
+from ml.diagnosis.coherence import incoherent
 from ml.diagnosis.lost import nulls, spikes, stale, vanished_column
 from ml.diagnosis.repair import Break, BreakKind
 from ml.diagnosis.rescaled import rescaled
@@ -51,6 +52,7 @@ def find_breaks(
         if candidates:
             found.append(max(candidates, key=lambda b: (b.certain, b.strength)))
     found += swapped(scene, drifting)
+    found += incoherent(scene)
     return _one_per_feature(found)
 
 

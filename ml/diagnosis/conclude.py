@@ -139,7 +139,7 @@ def _votes(case: Case, signals: decide.Signals) -> Counter[tuple[Cause, Act]]:
         for kind, name in names.items():
             if kind in moves:
                 gain = case.trials[kind].gain + moves[kind][i]
-                changes[name] = decide.Gain(gain, gain - Z * case.trials[kind].se)
+                changes[name] = decide.Gain(gain, gain - Z * case.trials[kind].se, case.trials[kind].ordinary)
         if not h.harmed and low > signals.tolerance:
             changes["harm_low"] = low
         c = decide.choose(replace(signals, **changes))

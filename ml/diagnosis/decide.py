@@ -31,6 +31,7 @@ class Signals:
     labels: int = 0
     labels_overdue: bool = False
     doubtful: bool = False
+    likely: bool = False
     harm: float = 0.0
     harm_low: float = 0.0
     gradual: bool = False
@@ -109,6 +110,8 @@ def choose(s: Signals) -> Choice:
         return Choice(Cause.LABEL_DELAY, Act.WAIT_FOR_LABELS, "labels that should be here are not")
     if harmed:
         return _of_harm(s, eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
+    if s.likely and (choice := _of_likely_harm(s)):
+        return choice
     if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > enough:
         return Choice(
             Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map from score to probability helps"
@@ -164,11 +167,27 @@ def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
     return Choice(Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, why)
 
 
+def _of_likely_harm(s: Signals) -> Choice | None:
+    """The harm is certain, only not that it passes the tolerance: a model is touched where that certainly gains more
+    than the tolerance, twice what a certain harm asks for."""
+    map_gain, anew = s.recalibrate, s.retrain
+    if anew is not None and anew.low > s.tolerance and (s.ranking_lost or map_gain is None or _beats(anew, map_gain)):
+        why = "the loss rose, and a model that has seen the recent rows certainly saves more than the tolerance"
+        return Choice(cause_of_change(s), Act.RETRAIN, why)
+    if map_gain is not None and map_gain.low > s.tolerance and not s.ranking_lost:
+        return Choice(Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map of the score helps")
+    return None
+
+
+def _beats(anew: Gain, other: Gain) -> bool:
+    return RECALIBRATE_SHARE * anew.mean > other.mean
+
+
 def _proven_otherwise(s: Signals, retrain: Gain, enough: float) -> bool:
     """The relation has changed for certain, and a retraining gains for certain; only how much of that gain more data
     always gives is not. That is subtracted to leave healthy models alone, and this one is not healthy."""
     changed = s.relation_low > s.tolerance and not s.apart
-    return changed and retrain.mean > enough and retrain.low + retrain.ordinary > enough
+    return changed and retrain.mean > enough and retrain.low + retrain.ordinary > 0
 
 
 def _learns_more(s: Signals, enough: float) -> bool:

@@ -46,6 +46,11 @@ class Harm:
     design_effect: float
 
     @property
+    def likely(self) -> bool:
+        """A rise for certain, beyond the tolerance by what is seen and not yet for certain."""
+        return not self.harmed and self.low > 0 and self.difference > self.tolerance
+
+    @property
     def inconclusive(self) -> bool:
         """Too few labels by far, or a rise beyond the tolerance that is not yet certain."""
         few = self.visible > 4 * self.tolerance * np.sqrt(self.design_effect)

@@ -93,6 +93,7 @@ def _signals(case: Case) -> decide.Signals:
         rows=len(case.frames.current),
         labels=len(case.usable),
         labels_overdue=bool(m and m.overdue),
+        likely=bool(h and h.likely),
         doubtful=bool(h and h.inconclusive),
         harm=h.difference if h else 0.0,
         harm_low=(h.low if h.harmed else min(h.low, h.tolerance)) if h else 0.0,

@@ -80,7 +80,10 @@ class Repair:
         elif self.clock:
             out[first] = reclocked(frame[first], rows, self.factor, self.offset)
         elif self.lag:
-            out[first] = frame[first].shift(-self.lag).where(rows, frame[first]).fillna(frame[first])
+            values = frame[first].to_numpy(copy=True)
+            ahead = values.copy()
+            ahead[: -self.lag] = values[self.lag :]
+            out[first] = np.where(rows, ahead, values)
         elif self.cycle:
             values = frame[first].to_numpy(np.float64)
             out[first] = np.where(rows, (values - self.base + self.offset) % self.cycle + self.base, values)

@@ -31,7 +31,7 @@ def replay_actions(case: Case) -> None:
     _answers_of_another(case, frame)
     _search_by_replay(case)
     _try_repairs(case, frame)
-    harmed = h.harmed or case.gap_broken
+    harmed = h.harmed or h.likely or case.gap_broken
     if not harmed:
         return
     start = _learn_from(case)
@@ -39,7 +39,7 @@ def replay_actions(case: Case) -> None:
     judged = places >= h.start if h.harmed else np.ones(len(places), dtype=bool)
     if (again := trial.recalibrate(spec, part, judged)) is not None:
         _record(case, again, places[judged], "recalibrating")
-    if h.harmed:
+    if h.harmed or h.likely:
         clean = ~_touched(case)[start:]
         fixed = case.trials.get(Act.FIX_DATA)
         blamed = fixed is not None and fixed.gain >= decide.FIX_SHARE * h.difference
@@ -124,7 +124,7 @@ def _answers_of_another(case: Case, frame: pd.DataFrame) -> None:
 def _search_by_replay(case: Case) -> None:
     """Breaks that leave each column as it was (two alike columns swapped, a sign turned): only replay shows them."""
     h = case.harm
-    if h is None or not h.harmed or case.moving or case.skew or case.fault or case.model is None:
+    if h is None or not (h.harmed or h.likely) or case.moving or case.skew or case.fault or case.model is None:
         return
     if case.surrogate and not case.imitates:
         return
