@@ -28,13 +28,14 @@ from ml.errors import InvalidInput, Unavailable
 from ml.serving.appending import Appending, Record
 from ml.serving.backlog import Drained
 from ml.serving.cursor import Cursor
-from ml.serving.journal import folders, is_orphan, replace
+from ml.serving.journal import clear, folders, is_orphan, replace
 from ml.serving.records import Damage, decode, scan, segments
 
 if TYPE_CHECKING:
     from ml.spec import ModelSpec
 
 DRAIN_LOCK, REFUSED = "drain.lock", "refused"
+MOST_BYTES = 32 << 20  # of records that one commit takes: rows of long texts are many bytes
 MANY = 300  # small files of a model that are joined to large ones
 SLOWEST = 10.0  # seconds between two tries while the log is away
 
@@ -94,6 +95,7 @@ class Drain:
         """Take what is there, and delete what is in the log. Returns the rows. Raises: Unavailable; OSError."""
         self._appending.begin()
         before = self.did.rows
+        clear(self.root)
         left = folders(self.root)
         while left:  # in turns: the load on one process holds up no other's folder
             left = [folder for folder in left if self._drain(folder)]
@@ -121,7 +123,8 @@ class Drain:
         for (_, path), (following, _) in itertools.pairwise(segments(folder)):
             if following <= stretch.end:
                 path.unlink()
-        return gone or again or stretch.rows >= self.max_rows  # else what came meanwhile is for the next commit
+        full = stretch.rows >= self.max_rows or stretch.end - cursor.done >= MOST_BYTES
+        return gone or again or full  # else what came meanwhile is for the next commit
 
     def _stretch(self, folder: Path, cursor: Cursor, *, live: bool) -> Stretch | None:
         """What comes next: up to the pending end, or else as much as one commit takes."""
@@ -140,7 +143,7 @@ class Drain:
                 continue
             stretch.records.append(record)
             stretch.rows += len(record.ids)
-            if cursor.pending is None and stretch.rows >= self.max_rows:
+            if cursor.pending is None and (stretch.rows >= self.max_rows or stretch.end - cursor.done >= MOST_BYTES):
                 break
         return stretch if stretch.end > cursor.done else None
 

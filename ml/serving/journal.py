@@ -11,10 +11,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,8 @@ from ml.serving.rows import Answers, Rows
 
 LOCK = "lock"
 _LOOK_AGAIN = 0.05  # seconds between two looks at whether a full journal has room again
+
+_UNFINISHED = 3600.0  # seconds after which a folder that is being made is not any more
 
 
 class JournalFull(Unavailable):
@@ -204,6 +208,14 @@ def folders(root: Path) -> list[Path]:
         return sorted(path for path in root.iterdir() if (path / LOCK).exists() and not path.name.startswith("."))
     except FileNotFoundError:
         return []
+
+
+def clear(root: Path) -> None:
+    """Remove folders that were never finished, as their process was killed while it made them."""
+    for path in root.glob(".*"):
+        with suppress(FileNotFoundError):
+            if path.is_dir() and time.time() - path.stat().st_mtime > _UNFINISHED:
+                shutil.rmtree(path)
 
 
 def is_orphan(folder: Path) -> bool:

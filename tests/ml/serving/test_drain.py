@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,6 +197,26 @@ def test_an_id_of_long_ago_is_not_looked_for(journal: Journal, log: PredictionLo
     write(journal, "p1", at=NOW + 49 * 3600)
     drain.once()
     assert log.count(SPEC) == (2, 0)
+
+
+def test_long_texts_are_taken_in_smaller_commits(
+    journal: Journal, log: PredictionLog, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.serving.drain.MOST_BYTES", 5_000)
+    for k in range(10):
+        write(journal, f"p{k}", region=["n" * 1_000])
+    assert drain.once() == 10
+    assert drain.did.commits == 2
+
+
+def test_a_folder_that_was_never_finished_is_removed(journal: Journal, drain: Drain) -> None:
+    old, new = journal.root / ".old", journal.root / ".new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "lock").touch()
+    os.utime(old, (NOW, NOW))
+    drain.once()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_the_log_taken_away_and_given_back(journal: Journal, log: PredictionLog, tmp_path: Path) -> None:
