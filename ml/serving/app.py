@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 from urllib.parse import parse_qs
@@ -22,6 +22,7 @@ from ml.serving.explanations import Explainer
 from ml.serving.follower import Follower, Served
 from ml.serving.health import OPEN, Health
 from ml.serving.inputs import Table
+from ml.serving.jobs.routes import JobRoutes
 from ml.serving.limits import Limits, Rate, Tokens
 from ml.serving.metrics import CONTENT_TYPE, Metrics
 from ml.serving.problems import Refused
@@ -50,9 +51,10 @@ class App:
         admit: Callable[[Scope], None] | None = None,
         metrics: Metrics | None = None,
         explainer: Explainer | None = None,
+        jobs: JobRoutes | None = None,
     ) -> None:
         self.follower, self.answering, self.limits, self.tokens = follower, answering, limits, tokens
-        self.metrics, self.explainer = metrics, explainer
+        self.metrics, self.explainer, self.jobs = metrics, explainer, jobs
         self._admit = admit
         self._health = Health(follower)
         self._rate = Rate(limits.per_second)
@@ -82,6 +84,9 @@ class App:
             self._open -= 1
         if self.metrics is not None:
             self.metrics.replied(reply.status, self._open)
+        if reply.stream is not None:
+            await _stream(reply, reply.stream, send)
+            return
         headers = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
@@ -104,8 +109,8 @@ class App:
             scope["method"], path, headers, scope["query_string"], receive, client[0] if client else "local"
         )
         if path not in OPEN:
-            caller = self.tokens.caller(headers.get(b"authorization"))
-            self._rate.take(caller or request.client)
+            request.caller = self.tokens.caller(headers.get(b"authorization"))
+            self._rate.take(request.caller or request.client)
             if self._open > self.limits.at_once:
                 raise Refused(
                     503,
@@ -114,10 +119,10 @@ class App:
                     headers={"retry-after": "1"},
                 )
         found = self._paths.get(path)
-        method, handler = found if found is not None else self._find(path)
+        method, handler = found if found is not None else self._find(path, request.method)
         if request.method != method and not (method == "GET" and request.method == "HEAD"):
             raise Refused(405, "method", f"{path[:200]} is for {method}.", headers={"allow": method})
-        if method == "GET":
+        if method != "POST" or path.endswith("/jobs"):
             return await handler(request)
         try:
             return await within(self.limits.seconds, handler(request))
@@ -128,8 +133,10 @@ class App:
                 f"The answer took longer than {self.limits.seconds:g} s and is not waited for; send fewer rows.",
             ) from None
 
-    def _find(self, path: str) -> tuple[str, Handler]:
-        """The handler of a path with names in it. Raises: Refused (404)."""
+    def _find(self, path: str, method: str) -> tuple[str, Handler]:
+        """The handler of a path with names in it, and its method. Raises: Refused (404)."""
+        if self.jobs is not None and (found := self._find_job(self.jobs, path, method)) is not None:
+            return found
         match path.split("/")[1:]:
             case ["models", name, "invocations"]:
                 return "POST", lambda request: self._score(request, self.follower.find(name))
@@ -150,6 +157,18 @@ class App:
             case ["v2", "models", name, "versions", version, "infer"]:
                 return "POST", lambda request: self._infer(request, name, version)
         raise Refused(404, "not found", f"There is nothing at {path[:200]!r}; see /v2 and /readyz.")
+
+    def _find_job(self, jobs: JobRoutes, path: str, method: str) -> tuple[str, Handler] | None:
+        match path.split("/")[1:]:
+            case ["models", name, "jobs"]:
+                return "POST", lambda request: jobs.create(request, self.follower.find(name))
+            case ["jobs", job]:
+                if method == "DELETE":
+                    return "DELETE", lambda request: jobs.cancel(request, job)
+                return "GET", lambda request: jobs.show(request, job)
+            case ["jobs", job, "result"]:
+                return "GET", lambda request: jobs.result(request, job)
+        return None
 
     def _named(self, request: Request) -> Served:
         """The model of a request to /invocations: by header, by query, or the only one."""
@@ -244,3 +263,16 @@ class App:
             raise Refused(404, "not found", "Nothing is counted here.")
         standing = backlog.status(self.answering.journal.root)
         return Reply(200, self.metrics.text(self.follower, standing), CONTENT_TYPE)
+
+
+async def _stream(reply: Reply, parts: AsyncIterator[bytes], send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [(b"content-type", reply.kind), *reply.headers],
+        }
+    )
+    async for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

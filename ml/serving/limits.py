@@ -14,7 +14,8 @@ from ml.serving.problems import Refused
 @dataclass(frozen=True, slots=True)
 class Limits:
     """most_bytes, most_rows: of one request. seconds: to answer it. at_once: requests that are being answered.
-    per_second: requests of one caller, 0 for no such limit; twice as many may come in one burst.
+    per_second: requests of one caller, 0 for no such limit; twice as many may come in one burst. job_bytes: of the body
+    of a job, which is kept on disk.
     """
 
     most_bytes: int = 16 * 1024 * 1024
@@ -22,6 +23,7 @@ class Limits:
     seconds: float = 30.0
     at_once: int = 256
     per_second: float = 0.0
+    job_bytes: int = 1024 * 1024 * 1024
 
 
 class Tokens:

@@ -21,6 +21,7 @@ from types import FrameType
 
 from ml.serving import metrics
 from ml.serving.drain_process import DrainProcess
+from ml.serving.jobs.running import JobsProcess, Place
 from ml.serving.keeper import Keeper
 from ml.serving.state import State
 from ml.serving.worker import WorkerSetup, work
@@ -115,18 +116,25 @@ def run(setup: Setup, listening: socket.socket) -> None:
     )
     fleet.asked = keeper.ask
     drain = DrainProcess(setup.worker.journal, setup.log_uri)
+    place = Place(setup.worker.jobs, setup.worker.models, setup.worker.journal, setup.saved, setup.worker.allow_pickle)
+    jobs = JobsProcess(place)
+
+    def ensure() -> None:
+        drain.ensure()
+        jobs.ensure()
+
     stop = threading.Event()
     with signals() as told:
         fleet.start()
         threading.Thread(target=keeper.run, args=(stop,), name="keeper", daemon=True).start()
-        fleet.watch(told, drain.ensure)
+        fleet.watch(told, ensure)
         until = time.monotonic() + PATIENCE
         listening.close()  # those that answer have it too: who comes once they are gone is refused, and does not wait
         stop.set()
+        jobs.stop(1.0)
         fleet.stop(until)
-        drain.stop(
-            max(0.5, until - time.monotonic())
-        )  # what is not in the log by then is taken there by the next start
+        # What is not in the log by then is taken there by the next start.
+        drain.stop(max(0.5, until - time.monotonic()))
 
 
 class Fleet:

@@ -23,7 +23,13 @@ if __name__ == "__main__":
             log_uri=str(home / "log"),
             specs=lambda: specs,
             saved=home / "served.json",
-            worker=WorkerSetup(models=models, journal=home / "journal", counts=home / "counts", registry_uri=registry),
+            worker=WorkerSetup(
+                models=models,
+                journal=home / "journal",
+                counts=home / "counts",
+                jobs=home / "jobs",
+                registry_uri=registry,
+            ),
             workers=workers,
         )
         run(setup, listening)

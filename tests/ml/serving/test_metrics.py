@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +20,12 @@ from tests.ml.serving.test_server import serving
 @pytest.fixture
 def registry(shop: Shop) -> Registry:
     for model in ("price", "churn"):
-        shop.registry.store.ask(lambda client, model=model: client.set_registered_model_alias(model, "champion", "1"))
+        shop.registry.store.ask(partial(_make_first_champion, model))
     return shop.registry
+
+
+def _make_first_champion(model: str, client: Any) -> None:
+    client.set_registered_model_alias(model, "champion", "1")
 
 
 def read(client: httpx.Client) -> dict[tuple[str, ...], float]:
