@@ -153,7 +153,8 @@ READERS: dict[FeatureType, Reader] = {
     FeatureType.DATETIME: moment,
     FeatureType.TEXT: text,
 }
-_FLOAT, _NUMERIC = {float}, {float, int}
+_FLOAT, _STR = {float}, {str}
+_DIGITS = re.compile(r"[-+.,0-9eE]*", re.ASCII)
 
 
 def read_numbers(values: Sequence[Any]) -> Sequence[float]:
@@ -161,6 +162,11 @@ def read_numbers(values: Sequence[Any]) -> Sequence[float]:
     kinds = set(map(type, values))
     if kinds == _FLOAT:
         return array("d", values)
+    if kinds == _STR and _DIGITS.fullmatch(",".join(values)):  # as CSV brings them: nothing odd in any of them
+        try:
+            return array("d", map(float, values))
+        except ValueError:  # something is missing, or no number
+            pass
     return list(map(number, values))
 
 
