@@ -157,14 +157,16 @@ def render_turns(turns: list[dict[str, Any]]) -> None:
 
 def _measurements(measurements: list[dict[str, Any]]) -> None:
     """What breached, and the rest in a line."""
-    shown = [m for m in measurements if m["status"] == "breach" or m["monitor"].startswith("performance.")]
+    shown = [
+        m for m in measurements if m["status"] == "breach" or m["monitor"].startswith(("performance.", "estimation."))
+    ]
     if shown:
         rows = table("monitor", "column", "value", "threshold", "rows", "status")
         for m in shown:
             interval = f" [{number(m['interval'][0])}, {number(m['interval'][1])}]" if m["interval"] else ""
             rows.add_row(
                 m["monitor"],
-                m["feature"] or "",
+                m["feature"] or m["segment"] or "",
                 number(m["value"]) + interval,
                 number(m["threshold"]),
                 str(m["n"]),

@@ -7,12 +7,12 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.domain.alerting import fingerprint, judge, worst
+from agent.domain.alerting import SEVERITIES, fingerprint, judge, worst
 from agent.domain.incident import IncidentEvent, IncidentState
 from agent.pipeline.monitor import Look
 from agent.store import audit, queries
-from agent.store.changes import move_incident
-from agent.store.tables import Alert, Incident, MeasurementRow
+from agent.store.changes import move_incident, promise
+from agent.store.tables import Alert, Incident, MeasurementRow, Outbox, Proposal
 from ml.results import Measurement, Status
 from ml.spec import ModelSpec
 
@@ -67,6 +67,29 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
             )
     return incident
+
+
+def tell_owner(session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> None:
+    """Tell the owner once of an incident that goes on, and is graver than `info`, unless a proposal or an escalation
+    told them already: whose data it is where only inputs are broken, else whose model."""
+    if incident.severity == "info" or incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
+        return
+    told = select(Outbox.id).where(Outbox.subject == incident.id)
+    proposed = select(Proposal.id).where(Proposal.incident_id == incident.id)
+    if session.scalar(told.limit(1)) is not None or session.scalar(proposed.limit(1)) is not None:
+        return
+    alerts = session.scalars(select(Alert).where(Alert.incident_id == incident.id, Alert.cleared_at.is_(None))).all()
+    inputs = bool(alerts) and all(alert.monitor.startswith("quality.") for alert in alerts if alert.severity != "info")
+    worst_first = sorted(alerts, key=lambda alert: (-SEVERITIES.index(alert.severity), alert.first_seen, alert.monitor))
+    promise(
+        session,
+        key=f"incident:{incident.id}",
+        recipient=(spec.owner_of_data if inputs else spec.owner) or "team",
+        title=f"{spec.name}: {incident.severity}: {incident.title}",
+        body="\n".join([*(alert.detail for alert in worst_first[:5]), f"See: watchkeeper incident show {incident.id}"]),
+        subject=incident.id,
+        at=at,
+    )
 
 
 def _still_grave(session: Session, spec: ModelSpec, alert: Alert, at: datetime) -> bool:
@@ -127,9 +150,8 @@ def _breaches_before(session: Session, spec: ModelSpec, measurement: Measurement
         .where(
             MeasurementRow.model == spec.name,
             MeasurementRow.monitor == measurement.monitor,
-            MeasurementRow.feature.is_(None)
-            if measurement.feature is None
-            else MeasurementRow.feature == measurement.feature,
+            MeasurementRow.feature.is_not_distinct_from(measurement.feature),
+            MeasurementRow.segment.is_not_distinct_from(measurement.segment),
             MeasurementRow.window_end < measurement.window.end,
         )
         .order_by(MeasurementRow.window_end.desc())

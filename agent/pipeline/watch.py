@@ -16,7 +16,7 @@ from agent.pipeline.monitor import keep, look
 from agent.pipeline.propose import may_propose, pin, propose
 from agent.pipeline.report import write_report
 from agent.pipeline.services import Services
-from agent.pipeline.triage import triage
+from agent.pipeline.triage import tell_owner, triage
 from agent.pipeline.verify import judge, settle
 from agent.store import queries
 from agent.store.tables import Diagnosis, Incident, Proposal
@@ -57,6 +57,8 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
             work = work and incident is not None and incident.state == IncidentState.OPEN
         if incident is not None and incident.state == IncidentState.RESOLVED:
             write_report(services, session, spec, incident, at)
+        elif incident is not None and not work:
+            tell_owner(session, spec, incident, at)
     diagnosis, proposal = None, None
     if work and incident is not None:
         investigated, pins = investigate(services, spec, at), pin(services, spec)
@@ -69,6 +71,7 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
                 diagnosis = queries.latest_diagnosis(session, incident.id)
                 if incident.state == IncidentState.RESOLVED:
                     write_report(services, session, spec, incident, at)
+            tell_owner(session, spec, incident, at)
     proposal = auto_approve(services, model) or proposal
     measurements = tuple(seen.measurements) if seen is not None else ()
     return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
