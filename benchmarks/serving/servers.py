@@ -45,18 +45,17 @@ def running(name: str, home: Path) -> Iterator[Server]:
 
 
 def _command(name: str, home: Path, port: int) -> tuple[list[str], dict[str, str], str]:
-    one = {"OMP_NUM_THREADS": "1"}
     if name == MLFLOW:
         program = str(Path(sys.executable).parent / "mlflow")
         flags = ["--env-manager", "local", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
         path = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
-        return [program, "models", "serve", "-m", str(home / "peer"), *flags], one | path, "/ping"
+        return [program, "models", "serve", "-m", str(home / "peer"), *flags], path, "/ping"
     if name == BARE:
         flags = ["--port", str(port), "--log-level", "warning", "--no-access-log"]
         server = [sys.executable, "-m", "uvicorn", "benchmarks.serving.bare:app"]
-        return [*server, *flags], one | {"BENCH_ONNX": str(home / "peer.onnx")}, "/ping"
+        return [*server, *flags], {"BENCH_ONNX": str(home / "peer.onnx")}, "/ping"
     program = str(Path(sys.executable).parent / "watchkeeper")
-    return [program, "serve-model", "--home", str(home / "workspace"), "--port", str(port)], one, "/readyz"
+    return [program, "serve-model", "--home", str(home / "workspace"), "--port", str(port)], {}, "/readyz"
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path, timeout: float = 120) -> None:
