@@ -16,7 +16,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from ml.errors import WatchkeeperError
-from ml.serving import backlog, ids, problems
+from ml.serving import backlog, ids, openapi, problems
 from ml.serving.answering import Answered, Answering
 from ml.serving.explanations import Explainer
 from ml.serving.follower import Follower, Served
@@ -63,6 +63,7 @@ class App:
             "/invocations": ("POST", self._invocations),
             "/labels": ("POST", lambda request: self._labels(request, self._named(request))),
             "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._openapi),
         } | {path: ("GET", handler) for path, handler in self._health.paths().items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -263,6 +264,9 @@ class App:
             raise Refused(404, "not found", "Nothing is counted here.")
         standing = backlog.status(self.answering.journal.root)
         return Reply(200, self.metrics.text(self.follower, standing), CONTENT_TYPE)
+
+    async def _openapi(self, request: Request) -> Reply:
+        return json_reply(openapi.document(self.follower.served, tokens=self.tokens.needed))
 
 
 async def _stream(reply: Reply, parts: AsyncIterator[bytes], send: Send) -> None:

@@ -32,6 +32,10 @@ class Tokens:
     def __init__(self, tokens: tuple[str, ...] = ()) -> None:
         self._hashes = frozenset(_hash(token.encode()) for token in tokens)
 
+    @property
+    def needed(self) -> bool:
+        return bool(self._hashes)
+
     def caller(self, authorization: bytes | None) -> str | None:
         """A short name of who asks, from their token; None where no tokens are set. Raises: Refused (401)."""
         if not self._hashes:
