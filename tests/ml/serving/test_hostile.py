@@ -1,7 +1,7 @@
 """Whatever is sent: an answer or a problem document, never a server error, and the server lives.
 
-Schemathesis reads the OpenAPI document of the server itself; Hypothesis makes bodies that no document allows. 5,000 cases
-with every check (CHAOS_HOSTILE).
+Schemathesis reads the OpenAPI document of the server itself; Hypothesis makes bodies that no document allows. 5,000
+cases with every check (CHAOS_HOSTILE).
 """
 
 from __future__ import annotations
