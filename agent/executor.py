@@ -83,8 +83,11 @@ def _may_go_on(services: Services, session: Session, row: Execution) -> bool:
 
     One that may have switched a version already is taken over in any case: what it did must be recorded.
     """
+    held = bool(held_back(services, session, hold=True))
     if row.state == "running":
-        return queries.may_have_switched(session, row) or not held_back(services, session, hold=True)
+        return queries.may_have_switched(session, row) or not held
+    if held:
+        return False
     proposal = session.get_one(Proposal, row.proposal_id)
     if proposal.state != ProposalState.APPROVED:
         row.state, row.error = "superseded", f"its proposal is {proposal.state}, not approved"
@@ -97,7 +100,7 @@ def _may_go_on(services: Services, session: Session, row: Execution) -> bool:
         require_released(session, proposal)
     except Conflict:
         return True  # run finds the same, and ends it
-    return start_of(services, session, proposal, hold=True).when is not When.LATER
+    return start_of(services, session, proposal).when is not When.LATER
 
 
 def run(services: Services, execution: Execution) -> None:

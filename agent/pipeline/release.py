@@ -50,11 +50,8 @@ def standing_of(services: Services, session: Session, proposal: Proposal) -> Sta
     return standing(services.policy(), request_of(proposal), given_on(session, proposal))
 
 
-def start_of(services: Services, session: Session, proposal: Proposal, *, hold: bool = False) -> Start:
-    """Whether an approved proposal may start now: approvals, expiry, kill switch, freezes, hourly bound, cooldown.
-
-    `hold`: the kill switch stays as it is until this transaction ends.
-    """
+def start_of(services: Services, session: Session, proposal: Proposal) -> Start:
+    """Whether an approved proposal may start now: approvals, expiry, kill switch, freezes, hourly bound, cooldown."""
     others = session.execute(
         select(Proposal.started_at, Proposal.kind)
         .where(Proposal.model == proposal.model, Proposal.id != proposal.id, Proposal.started_at.is_not(None))
@@ -65,7 +62,7 @@ def start_of(services: Services, session: Session, proposal: Proposal, *, hold: 
     facts = Circumstances(
         now=services.now(session),
         execute_by=proposal.execute_by,
-        frozen=kill_switch(session, hold=hold),
+        frozen=kill_switch(session),
         starts=[at for at, _ in starts],
         last=starts[0] if starts else None,
     )

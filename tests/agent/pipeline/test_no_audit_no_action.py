@@ -54,10 +54,12 @@ def fix(bench):
     return actions.FixData(model="churn", features=("age",), repair="-", onset=now, window_end=now)
 
 
-def ready(bench, *, approved=False, started=False):
-    bench.add_versions(False, True)
-    deployment.promote(bench.services.registry, "churn", "2", expected="1")
-    wanted = bench.propose(bench.rollback(), incident=True)
+def ready(bench, *, approved=False, started=False, switches=False):
+    """A proposal, with its incident; `switches`: one that switches a version."""
+    if switches:
+        bench.add_versions(False, True)
+        deployment.promote(bench.services.registry, "churn", "2", expected="1")
+    wanted = bench.propose(bench.rollback() if switches else fix(bench), incident=True)
     if approved:
         decisions.approve(bench.services, wanted, person="ann")
     if started:
@@ -98,13 +100,13 @@ def cancelling(bench):
 
 
 def superseding_when_approved(bench):
-    wanted = ready(bench)
+    wanted = ready(bench, switches=True)
     deployment.promote(bench.services.registry, "churn", "1", expected="2")
     return lambda: decisions.approve(bench.services, wanted, person="ann")
 
 
 def superseding_by_the_watch(bench):
-    ready(bench)
+    ready(bench, switches=True)
     deployment.promote(bench.services.registry, "churn", "1", expected="2")
     return lambda: decisions.supersede_overtaken(bench.services, "churn")
 
@@ -116,7 +118,7 @@ def expiring(bench):
 
 
 def starting(bench):
-    ready(bench, approved=True)
+    ready(bench, approved=True, switches=True)
     return lambda: executor.run_ready(bench.services, worker="w")
 
 
@@ -184,7 +186,7 @@ def test_without_the_audit_nothing_is_changed(bench, way):
 
 def test_an_effect_without_its_record_is_recorded_when_the_audit_can_be_written_again(bench):
     """The version was switched, then the audit failed: nothing says done, nothing says undone; it is taken over."""
-    wanted = ready(bench, approved=True)
+    wanted = ready(bench, approved=True, switches=True)
     execution = executor.claim(bench.services, worker="w")
     break_audit(bench)
     executor.run(bench.services, execution)
