@@ -155,8 +155,8 @@ def test_every_option_of_the_command_is_on_the_page() -> None:
         ({}, ["--model", "nobody"], "no such model"),
         ({}, ["--workers", "0"], "--workers"),
         ({}, ["--memory", "1"], "--memory"),
-        ({}, {"journal": 1}, "--journal"),
-        ({}, {"when_full": "wait"}, "--when-full"),
+        ({}, ["--journal", "1"], "--journal"),
+        ({}, ["--when-full", "wait"], "--when-full"),
     ],
 )
 def test_a_start_that_is_not_safe_or_makes_no_sense_is_refused(
