@@ -245,6 +245,32 @@ def test_eight_bits_are_tried_where_there_are_matrices_and_kept_only_if_nothing_
     assert check.why.startswith("on probe")
 
 
+def test_many_threads_ask_one_engine_at_once_and_each_gets_its_own_answer(
+    number_rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    spec = number_spec()
+    model = trained(spec, number_rows)
+    real = real_rows(kinds_of(spec), number_rows)
+    expected = [score for _, score in native_answers(model, real)]
+    for prefer in ("onnx", "xgboost"):
+        prepare(spec.name, model, kinds_of(spec), tmp_path / prefer, reference=number_rows, prefer=(prefer,))
+        _, engine = open_prepared(tmp_path / prefer)
+        assert engine is not None
+        assert engine.kind == prefer
+
+        def work(seed: int, engine: Engine = engine) -> float:
+            places = np.random.default_rng(seed).integers(0, len(real), 150).tolist()
+            alone = [engine.answer(as_rows([real[place]])).scores[0] for place in places]
+            batch = engine.answer(as_rows([real[place] for place in places])).scores
+            want = np.array([expected[place] for place in places])
+            return float(max(np.abs(np.array(alone) - want).max(), np.abs(np.array(batch) - want).max()))
+
+        with ThreadPoolExecutor(4) as threads:
+            assert max(threads.map(work, range(8))) < 1e-6
+
+
 def test_a_folder_without_a_readable_manifest_is_refused(number_rows: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="prepare it again"):
         open_prepared(tmp_path)
