@@ -12,11 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.measure import peak_mb
 from benchmarks.rows import START, spec_of
-from ml.data.bins import BinSet, make_bins
+from ml.data.bins import BinSet
 from ml.results import Window
 
 COLUMNS = 20
@@ -25,7 +24,7 @@ Work = Callable[[], object]
 
 
 def bins_of(home: Path) -> BinSet:
-    return make_bins(spec_of(COLUMNS), pd.read_parquet(home / "reference.parquet"))
+    return BinSet.from_dict(json.loads((home / "bins.json").read_text()))
 
 
 def parts(home: Path) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from datetime import timedelta
@@ -42,7 +43,8 @@ def log_of(home: Path, rows: int) -> None:
     for k in range(rows // size):
         part = log_rows(size, COLUMNS, k, first=START + k * length, length=length)
         if k == 0:
-            part.head(100_000).to_parquet(home / "reference.parquet")
+            bins = make_bins(spec, part.head(100_000))
+            (home / "bins.json").write_text(json.dumps(bins.to_dict()))
         log.append_predictions(spec, part.drop(columns="label"), batch_id=str(k))
 
 
