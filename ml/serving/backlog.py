@@ -60,15 +60,16 @@ def status(root: Path) -> Drained:
 
 def behind(root: Path) -> int:
     """Bytes of the journal that are not in the log yet."""
-    total = 0
-    for folder in folders(root):
-        files = segments(folder)
-        try:
-            if files:
-                total += max(files[-1][0] + files[-1][1].stat().st_size - Cursor.of(folder).done, 0)
-        except FileNotFoundError:  # drained meanwhile
-            continue
-    return total
+    return sum(waiting(folder) for folder in folders(root))
+
+
+def waiting(folder: Path) -> int:
+    """Bytes of one folder that are not in the log yet."""
+    files = segments(folder)
+    try:
+        return max(files[-1][0] + files[-1][1].stat().st_size - Cursor.of(folder).done, 0) if files else 0
+    except FileNotFoundError:  # drained meanwhile
+        return 0
 
 
 def waiting_since(root: Path) -> float | None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,7 +28,7 @@ from ml.data.delta import TypeChanged
 from ml.data.prediction_log import PredictionLog
 from ml.errors import InvalidInput, Unavailable
 from ml.serving.appending import Appending, Record
-from ml.serving.backlog import Drained
+from ml.serving.backlog import Drained, waiting
 from ml.serving.cursor import Cursor
 from ml.serving.journal import clear, folders, is_orphan, replace
 from ml.serving.records import Damage, decode, scan, segments
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 DRAIN_LOCK, REFUSED = "drain.lock", "refused"
 MOST_BYTES = 32 << 20  # of records that one commit takes: rows of long texts are many bytes
+ENOUGH = 4 << 20  # bytes that are committed without waiting for the pace
 MANY = 300  # small files of a model that are joined to large ones
 SLOWEST = 10.0  # seconds between two tries while the log is away
 
@@ -52,7 +55,10 @@ class Stretch:
 
 
 class Drain:
-    """Takes the journals under `root` into the log. `specs` gives the spec of a model, None for one that is unknown."""
+    """Takes the journals under `root` into the log. specs: gives the spec of a model, None for one that is unknown.
+    every: seconds between two looks. pace: seconds between two commits of a folder, unless much waits; the first rows
+    after a quiet time are committed at once. Every commit stays in the table's history for a month, so that one a
+    second would be more files than a folder can bear."""
 
     def __init__(
         self,
@@ -61,12 +67,16 @@ class Drain:
         specs: Callable[[str], ModelSpec | None],
         *,
         every: float = 1.0,
+        pace: float = 0.0,
         max_rows: int = 20_000,
     ) -> None:
-        self.root, self.log, self.specs, self.every, self.max_rows = root, log, specs, every, max_rows
+        self.root, self.log, self.specs = root, log, specs
+        self.every, self.pace, self.max_rows = every, pace, max_rows
         self.did = Drained()
         self._appending = Appending(root, log, self.did)
         self._small: dict[str, int] = {}  # files since the last time that they were joined, by model
+        self._committed: dict[str, float] = {}  # when, by folder
+        self._ending = False
 
     def run(self, stop: threading.Event) -> None:
         """Drain until told to stop, then once more; waits while another process drains this root."""
@@ -79,7 +89,7 @@ class Drain:
     def _run(self, stop: threading.Event) -> None:
         pause = self.every
         while True:
-            last = stop.is_set()
+            self._ending = stop.is_set()
             try:
                 self.once()
                 self.did.failure, pause = None, self.every
@@ -87,7 +97,7 @@ class Drain:
                 self.did.failures += 1
                 self.did.failure, pause = str(error), min(pause * 2, SLOWEST)
             self.did.tell(self.root)
-            if last:
+            if self._ending:
                 return
             stop.wait(pause)
 
@@ -109,15 +119,19 @@ class Drain:
         """Commit the next stretch of a folder; whether there is another to commit at once."""
         gone = is_orphan(folder)  # before reading: nothing comes after what is read then
         cursor = Cursor.of(folder)
+        if not gone and not self._is_due(folder):
+            return False
         stretch = self._stretch(folder, cursor, live=not gone)
         if stretch is None:
             if gone:
                 shutil.rmtree(folder)
+                self._committed.pop(folder.name, None)
             return False
         again = cursor.pending is not None
         Cursor(cursor.done, stretch.end).save(folder)
         self._commit(folder.name, stretch, again=again)
         Cursor(stretch.end).save(folder)
+        self._committed[folder.name] = time.monotonic()
         self.did.damaged += sum(not damage.torn for damage in stretch.damages)
         self.did.torn += sum(damage.torn for damage in stretch.damages)
         for (_, path), (following, _) in itertools.pairwise(segments(folder)):
@@ -125,6 +139,10 @@ class Drain:
                 path.unlink()
         full = stretch.rows >= self.max_rows or stretch.end - cursor.done >= MOST_BYTES
         return gone or again or full  # else what came meanwhile is for the next commit
+
+    def _is_due(self, folder: Path) -> bool:
+        rested = time.monotonic() - self._committed.get(folder.name, -math.inf) >= self.pace
+        return rested or self._ending or waiting(folder) >= ENOUGH
 
     def _stretch(self, folder: Path, cursor: Cursor, *, live: bool) -> Stretch | None:
         """What comes next: up to the pending end, or else as much as one commit takes."""

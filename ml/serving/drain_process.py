@@ -17,6 +17,7 @@ from ml.serving.priority import stand_back
 from ml.spec import ModelSpec
 
 SPECS = "specs"
+PACE = 10.0  # seconds between two commits under steady load
 logger = logging.getLogger(__name__)
 
 
@@ -50,9 +51,9 @@ class DrainProcess:
     """Keeps one drain of a root going. Several may be started on one root: one drains, the others stand by."""
 
     def __init__(
-        self, root: Path, log_uri: str, storage_options: Mapping[str, str] | None = None, *, every: float = 1.0
+        self, root: Path, log_uri: str, storage_options: Mapping[str, str] | None = None, *, pace: float = PACE
     ) -> None:
-        self._arguments = (root, log_uri, dict(storage_options) if storage_options else None, every)
+        self._arguments = (root, log_uri, dict(storage_options) if storage_options else None, pace)
         self._process: BaseProcess | None = None
 
     def ensure(self) -> None:
@@ -79,7 +80,7 @@ class DrainProcess:
 
 
 def drain_until_told(
-    root: Path, log_uri: str, storage_options: Mapping[str, str] | None, every: float, parent: int
+    root: Path, log_uri: str, storage_options: Mapping[str, str] | None, pace: float, parent: int
 ) -> None:
     """Drain a root until SIGTERM, or until the process that started this one is gone."""
     stand_back()
@@ -91,7 +92,7 @@ def drain_until_told(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server decides when this ends
     watch = threading.Thread(target=_watch, args=(parent, stop), daemon=True)
     watch.start()
-    drain = Drain(root, PredictionLog(log_uri, storage_options), kept_specs(root), every=every)
+    drain = Drain(root, PredictionLog(log_uri, storage_options), kept_specs(root), every=min(1.0, pace), pace=pace)
     drain.run(stop)
 
 

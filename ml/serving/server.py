@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from ml.serving import metrics
-from ml.serving.drain_process import DrainProcess
+from ml.serving.drain_process import PACE, DrainProcess
 from ml.serving.jobs.running import JobsProcess, Place
 from ml.serving.keeper import Keeper
 from ml.serving.state import State
@@ -37,7 +37,7 @@ PATIENCE = 7.0
 @dataclass(frozen=True)
 class Setup:
     """Where things are. specs: the models' specs, asked again and again. saved: file for what was served last.
-    only: models to serve; all where it is empty."""
+    only: models to serve; all where it is empty. pace: seconds between two commits to the log."""
 
     log_uri: str
     specs: Callable[[], Mapping[str, ModelSpec]]
@@ -45,6 +45,7 @@ class Setup:
     worker: WorkerSetup
     only: frozenset[str] = frozenset()
     workers: int = 1
+    pace: float = PACE
 
 
 class Worker:
@@ -115,7 +116,7 @@ def run(setup: Setup, listening: socket.socket) -> None:
         only=setup.only,
     )
     fleet.asked = keeper.ask
-    drain = DrainProcess(setup.worker.journal, setup.log_uri)
+    drain = DrainProcess(setup.worker.journal, setup.log_uri, pace=setup.pace)
     place = Place(setup.worker.jobs, setup.worker.models, setup.worker.journal, setup.saved, setup.worker.allow_pickle)
     jobs = JobsProcess(place)
 

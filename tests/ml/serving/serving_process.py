@@ -31,5 +31,6 @@ if __name__ == "__main__":
                 registry_uri=registry,
             ),
             workers=workers,
+            pace=0.3,
         )
         run(setup, listening)

@@ -209,6 +209,28 @@ def test_long_texts_are_taken_in_smaller_commits(
     assert drain.did.commits == 2
 
 
+def test_steady_rows_are_committed_at_a_pace(
+    journal: Journal, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("ml.serving.drain.time.monotonic", lambda: now)
+    drain = Drain(journal.root, log, {"loans": SPEC}.get, pace=10)
+    taken = []
+    for second in range(31):
+        now = 1_000.0 + second
+        write(journal, f"p{second}")
+        taken.append(drain.once())
+    assert taken == [1, *[0] * 9, 10, *[0] * 9, 10, *[0] * 9, 10]
+    monkeypatch.setattr("ml.serving.drain.ENOUGH", 300)
+    write(journal, "much", region=["n" * 300])
+    assert drain.once() == 1, "more than enough"
+    write(journal, "last")
+    stop = threading.Event()
+    stop.set()
+    drain._run(stop)
+    assert log.count(SPEC) == (33, 0), "the end does not wait"
+
+
 def test_a_folder_that_was_never_finished_is_removed(journal: Journal, drain: Drain) -> None:
     old, new = journal.root / ".old", journal.root / ".new"
     for folder in (old, new):

@@ -81,7 +81,7 @@ class Load:
 @pytest.fixture
 def drain(tmp_path: Path) -> Iterator[DrainProcess]:
     keep_spec(tmp_path / "journal", SPEC)
-    process = DrainProcess(tmp_path / "journal", str(tmp_path / "log"), every=0.05)
+    process = DrainProcess(tmp_path / "journal", str(tmp_path / "log"), pace=0.05)
     yield process
     process.stop()
 
