@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 from ml.errors import DataError
 from ml.serving.engines import convert, probes
 from ml.serving.engines.fast import FastEngine
-from ml.serving.engines.gate import Verdict, judge, native_answers
+from ml.serving.engines.gate import Answer, Verdict, judge, native_answers
 from ml.serving.engines.plan import NoPlan, Plan, take_apart
 from ml.serving.engines.scorers import BoosterScorer, OnnxScorer, Scorer
 
@@ -93,9 +93,7 @@ def prepare(
     real = probes.real_rows(kinds, reference) if reference is not None and len(reference) else []
     notes = () if real else (f"Version {fitted.version} of {model!r} has no reference rows; probes were made up.",)
     real = real or probes.made_up_rows(kinds)
-    rows = [*real, *probes.hostile_rows(kinds, real, convert.splits(estimator, plan))]
-    expected = native_answers(fitted, rows)
-    plan = plan.requiring(_required(fitted, kinds, real))
+    plan, rows, expected = _probed(fitted, plan, kinds, real, convert.splits(estimator, plan))
     checks: list[Check] = []
     passed: dict[str, Scorer] = {}
     for kind in [k for k in ("xgboost", "onnx", "onnx-int8") if k in prefer]:
@@ -146,8 +144,23 @@ def read(directory: Path) -> Prepared:
         raise DataError(f"{path}: cannot be read ({str(error)[:100]}); prepare it again.") from error
 
 
-def _required(fitted: FittedModel, kinds: dict[str, str], real: list[probes.Row]) -> tuple[str, ...]:
-    return tuple(name for name, row in probes.alone(kinds, real) if native_answers(fitted, [row]) == [None])
+def _probed(
+    fitted: FittedModel,
+    plan: Plan,
+    kinds: dict[str, str],
+    real: Sequence[probes.Row],
+    splits: Mapping[str, Sequence[float]],
+) -> tuple[Plan, list[probes.Row], list[Answer]]:
+    """The plan, knowing which features the model insists on; the probes; and what the model says to each."""
+    whole = probes.complete_row(kinds, real)
+    bare = probes.without_each(kinds, whole)
+    required = {
+        name: row for name, row, said in zip(kinds, bare, native_answers(fitted, bare), strict=True) if not said
+    }
+    hostile = probes.hostile_rows(kinds, real, splits)
+    rows = [row for row in (whole, *real, *hostile) if not probes.has_gap(row, required)]
+    expected = [*native_answers(fitted, rows), *(None for _ in required)]
+    return plan.requiring(tuple(required)), [*rows, *required.values()], expected
 
 
 def _try(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,11 +58,13 @@ def hostile_rows(kinds: Mapping[str, str], real: Sequence[Row], splits: Mapping[
     """
     base = real[0]
     yield {name: _missing(kind) for name, kind in kinds.items()}
+    each = max(2, HOSTILE // len(kinds))  # of many features, each gets some of the odd values, others than the next
     for j, (name, kind) in enumerate(kinds.items()):
         base = real[j % len(real)]
         yield base | {name: _missing(kind)}
-        for value in _ODD[kind]:
-            yield base | {name: value}
+        odd = _ODD[kind]
+        for k in range(min(each, len(odd))):
+            yield base | {name: odd[(j + k) % len(odd)]}
     for name, values in splits.items():
         levels = sorted(set(values))
         for k, threshold in enumerate(levels[:: 1 + 3 * len(levels) * len(splits) // HOSTILE]):
@@ -70,10 +73,20 @@ def hostile_rows(kinds: Mapping[str, str], real: Sequence[Row], splits: Mapping[
                 yield real[k % len(real)] | {name: float(value)}
 
 
-def alone(kinds: Mapping[str, str], real: Sequence[Row]) -> Iterator[tuple[str, Row]]:
-    """For each feature, the first real row without it: can the model answer?"""
-    for name, kind in kinds.items():
-        yield name, real[0] | {name: _missing(kind)}
+def complete_row(kinds: Mapping[str, str], real: Sequence[Row]) -> Row:
+    """The real row with the fewest gaps, its missing numbers 0."""
+    best = min(real, key=lambda row: sum(has_gap(row, (name,)) for name in kinds))
+    return {name: 0.0 if kind == "numeric" and has_gap(best, (name,)) else best[name] for name, kind in kinds.items()}
+
+
+def without_each(kinds: Mapping[str, str], base: Row) -> list[Row]:
+    """A row for each feature, without it."""
+    return [base | {name: _missing(kind)} for name, kind in kinds.items()]
+
+
+def has_gap(row: Row, names: Iterable[str]) -> bool:
+    """Whether one of the features is missing; an infinite number is."""
+    return any((value := row[name]) is None or (isinstance(value, float) and not isfinite(value)) for name in names)
 
 
 def as_rows(rows: Sequence[Row]) -> Rows:
