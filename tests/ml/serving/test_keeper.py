@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml.errors import Unavailable, WatchkeeperError
-from ml.models import deployment
+from ml.models import deployment, recipes, training
 from ml.models.registry import Registry
 from ml.serving import keeper as keeping
 from ml.serving.drain_process import kept_specs
@@ -18,7 +18,7 @@ from ml.serving.preparing import VERSION_FILE, Job, Preparer, prepare_version
 from ml.serving.routing import Routes
 from ml.serving.state import State
 from ml.spec import FeatureType, ModelSpec
-from tests.ml.serving.conftest import Shop
+from tests.ml.serving.conftest import Shop, houses
 
 
 class InThisProcess(Preparer):
@@ -221,6 +221,28 @@ def test_the_drain_knows_the_spec_before_the_first_answer(desk: Desk, tmp_path: 
     desk.keeper._tell = lambda state: specs_when_told.append(kept_specs(tmp_path / "journal")("price"))
     desk.look()
     assert specs_when_told[-1] == desk.specs["price"]
+
+
+def test_a_registry_in_postgresql_is_followed_too(postgres_url: str, shop: Shop, tmp_path: Path) -> None:
+    registry = Registry(postgres_url, artifacts=(tmp_path / "artifacts").as_uri())
+    for version in (1, 2):
+        model = recipes.fit(shop.price, houses(60, price=100.0 * version))
+        training.register_external(shop.price, model, registry=registry, run_tag=f"price-{version}")
+    deployment.promote(registry, "price", "1", expected=None)
+    keeper = Keeper(
+        registry,
+        lambda: {"price": shop.price},
+        lambda state: None,
+        models=tmp_path / "models",
+        journal=tmp_path / "journal",
+        saved=tmp_path / "served.json",
+    )
+    keeper.preparer = InThisProcess(tmp_path / "models")
+    desk = Desk(keeper, registry, {})
+    assert desk.routes() == Routes("1")
+    deployment.promote(registry, "price", "2", expected="1")
+    assert desk.routes() == Routes("2")
+    assert set(desk.look().models["price"].folders) == {"1", "2"}
 
 
 def away(*_: object) -> dict[str, ModelSpec]:
