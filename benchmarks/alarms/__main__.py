@@ -1,0 +1,5 @@
+"""`python -m benchmarks.alarms`"""
+
+from benchmarks.alarms.run import main
+
+main()
