@@ -197,3 +197,20 @@ def test_a_question_is_answered_from_the_records(bench: Bench, browser: Browser)
 
 def test_versions_come_from_the_registry(bench: Bench, browser: Browser) -> None:
     assert browser.api("/models/churn/versions") == {"items": []}
+
+
+def test_who_may_decide_is_explained_and_a_proposal_withdrawn(bench: Bench, browser: Browser) -> None:
+    wanted = bench.propose(repair(bench), requested_by="cat")
+    found = browser.api(f"/proposals/{wanted}/policy")
+    assert (found["approvals_needed"], found["still_needed"], found["rule"]) == (1, 1, "risk.low")
+    assert {name: word["allowed"] for name, word in found["people"].items()} == {
+        "ann": True, "ben": True, "cat": False, "dan": False,
+    }  # fmt: skip
+    one = browser.api(f"/proposals/{wanted}/policy", person="dan")["people"]
+    assert list(one) == ["dan"]
+    assert "may not decide for the model" in one["dan"]["reason"]
+    assert browser.api(f"/proposals/{wanted}")["still_needed"] == 1
+    path = f"/api/v1/proposals/{wanted}/withdraw"
+    assert browser.post(path, json={"person": "dan", "reason": "x"}).status_code == 403
+    assert browser.post(path, json={"person": "cat", "reason": "mine"}).json()["state"] == "withdrawn"
+    assert browser.post(path, json={"person": "cat", "reason": "mine"}).status_code == 409
