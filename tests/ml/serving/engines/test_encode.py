@@ -73,7 +73,7 @@ cells = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.fixed_dictionaries({name: cells[kind] for name, kind in KINDS.items()}), min_size=1, max_size=4)
 )

@@ -25,6 +25,16 @@ from tests.ml.serving.engines.conftest import KINDS, mixed_spec, number_spec
 LABELS = {"binary": "binary", "multiclass": "many", "regression": "number"}
 
 
+class Ticking:
+    """A clock by which every engine is as fast as any other: what is chosen does not depend on the machine."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
 def trained(spec: ModelSpec, frame: pd.DataFrame) -> FittedModel:
     return fit(spec, frame.assign(label=frame[LABELS[spec.task]])).with_version("3")
 
@@ -34,7 +44,7 @@ def kinds_of(spec: ModelSpec) -> dict[str, str]:
 
 
 def prepared(spec: ModelSpec, model: FittedModel, folder: Path, frame: pd.DataFrame | None) -> tuple[Prepared, Engine]:
-    prepare(spec.name, model, kinds_of(spec), folder, reference=frame)
+    prepare(spec.name, model, kinds_of(spec), folder, reference=frame, clock=Ticking())
     found, engine = open_prepared(folder)
     assert engine is not None, found
     return found, engine
