@@ -26,17 +26,17 @@ import numpy as np
 
 from ml.data.delta import TypeChanged
 from ml.data.prediction_log import PredictionLog
-from ml.errors import InvalidInput, Unavailable
+from ml.errors import DataError, InvalidInput, Unavailable
 from ml.serving.appending import Appending, Record
 from ml.serving.backlog import Drained, waiting
 from ml.serving.cursor import Cursor
-from ml.serving.journal import clear, folders, is_orphan, replace
+from ml.serving.journal import REFUSED, clear, folders, is_orphan, replace
 from ml.serving.records import Damage, decode, scan, segments
 
 if TYPE_CHECKING:
     from ml.spec import ModelSpec
 
-DRAIN_LOCK, REFUSED = "drain.lock", "refused"
+DRAIN_LOCK = "drain.lock"
 MOST_BYTES = 32 << 20  # of records that one commit takes: rows of long texts are many bytes
 ENOUGH = 4 << 20  # bytes that are committed without waiting for the pace
 MANY = 300  # small files of a model that are joined to large ones
@@ -110,8 +110,8 @@ class Drain:
         while left:  # in turns: the load on one process holds up no other's folder
             left = [folder for folder in left if self._drain(folder)]
             for model in [model for model, files in self._small.items() if files >= MANY]:
+                self._small[model] = 0  # and if it fails: after as many again
                 self.log.compact(model)
-                self._small[model] = 0
             self.did.tell(self.root)
         return self.did.rows - before
 
@@ -184,7 +184,14 @@ class Drain:
                 self._one_by_one(stream, stretch.end, spec, records, error)
 
     def _append(self, stream: str, end: int, spec: ModelSpec, records: Sequence[Record], *, again: bool) -> None:
-        files = self._appending.append(stream, end, spec, records, again=again)
+        try:
+            files = self._appending.append(stream, end, spec, records, again=again)
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # no checked request has such values; nothing may stop here
+            raise DataError(f"The rows cannot be made a table ({type(error).__name__}: {error}).") from error
         self.did.commits += files
         self._small[spec.name] = self._small.get(spec.name, 0) + files
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,6 +18,7 @@ from ml.serving.priority import stand_back
 from ml.spec import ModelSpec
 
 SPECS = "specs"
+SOONEST = 3.0  # seconds between two starts
 PACE = 10.0  # seconds between two commits under steady load
 logger = logging.getLogger(__name__)
 
@@ -55,13 +57,15 @@ class DrainProcess:
     ) -> None:
         self._arguments = (root, log_uri, dict(storage_options) if storage_options else None, pace)
         self._process: BaseProcess | None = None
+        self._started = 0.0
 
     def ensure(self) -> None:
         """Start it if it does not run; to be called now and then."""
-        if self._process is not None and self._process.is_alive():
+        if self._process is not None and (self._process.is_alive() or time.monotonic() - self._started < SOONEST):
             return
         if self._process is not None:
             logger.warning("the drain ended (exit code %s) and is started again", self._process.exitcode)
+        self._started = time.monotonic()
         context = multiprocessing.get_context("spawn")  # not fork: it would inherit the locks of the journal
         self._process = context.Process(target=drain_until_told, args=(*self._arguments, os.getpid()), name="drain")
         self._process.start()

@@ -26,7 +26,7 @@ from ml.serving.cursor import Cursor
 from ml.serving.records import Encoder, segment_name, segments
 from ml.serving.rows import Answers, Rows
 
-LOCK = "lock"
+LOCK, REFUSED = "lock", "refused"
 _LOOK_AGAIN = 0.05  # seconds between two looks at whether a full journal has room again
 
 _UNFINISHED = 3600.0  # seconds after which a folder that is being made is not any more
@@ -40,8 +40,9 @@ class JournalFull(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """max_bytes: of all folders under the root together. segment_bytes: a file of the journal is about this large.
-    when_full: refuse requests, or answer them without logging. fsync: survive a power cut, at a wait per request."""
+    """max_bytes: of all that is under the root, what the log refused too. segment_bytes: a file of the journal is about
+    this large. when_full: refuse requests, or answer them without logging. fsync: survive a power cut, at a wait per
+    request."""
 
     max_bytes: int = 4 << 30
     segment_bytes: int = 16 << 20
@@ -191,14 +192,12 @@ class Journal:
 
 
 def size_of(root: Path) -> int:
-    """Bytes of all segments under the root."""
+    """Bytes of all segments under the root, and of what the log would not have."""
+    paths = [path for folder in folders(root) for _, path in segments(folder)]
     total = 0
-    for folder in folders(root):
-        for _, path in segments(folder):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:  # drained meanwhile
-                continue
+    for path in [*paths, *(root / REFUSED).glob("*")]:
+        with suppress(FileNotFoundError):  # drained meanwhile
+            total += path.stat().st_size
     return total
 
 

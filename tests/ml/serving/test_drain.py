@@ -288,6 +288,7 @@ def test_what_the_log_will_not_have_is_put_aside_and_keeps_nothing_else_out(
     write(journal, "p1")
     write(journal, "p2", region=[["nested"]])
     write(journal, "p3", model="unknown")
+    write(journal, "p5", income=["much"])
     write(journal, "p4")
     assert drain.once() == 2
     assert log.read(SPEC, None)["prediction_id"].tolist() == ["p1", "p4"]
@@ -295,9 +296,11 @@ def test_what_the_log_will_not_have_is_put_aside_and_keeps_nothing_else_out(
     aside = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert [(line["ids"], line["why"].split(";")[0]) for line in aside] == [
         (["p2"], "predictions of 'loans': column 'region', row 1: holds ['nested'], and a cell holds one value"),
+        (["p5"], "The rows cannot be made a table (ValueError: could not convert string to float: 'much')."),
         (["p3"], "There is no spec of the model 'unknown'."),
     ]
-    assert drain.did.refused == 2
+    assert drain.did.refused == 3
+    assert size_of(journal.root) > sum(file.stat().st_size for file in files), "they count as the journal's"
     assert behind(journal.root) == 0
 
 
