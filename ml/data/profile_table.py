@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 ENGINE = "duckdb"
 Columns = tuple[tuple[str, Any], ...]
-TOGETHER = 4
+TOGETHER = 2
 """Columns of the log in one statement: more takes memory for each at the same time, fewer waits for each."""
+TEXTS = 50_000
+"""Texts that are in memory at a time."""
 
 
 def profile_table(
@@ -60,7 +62,7 @@ def profile_table(
     made = _Spans(bins, seconds, set(table.columns))
     made.add([ibis.union(*parts).to_pyarrow()])
     for column in made.texts() if texts else ():
-        made.add_words(column, words_of(table, column, engine).to_pyarrow())
+        made.add_words(column, words_of(table, column, engine).to_pyarrow_batches(chunk_size=TEXTS))
     return made.profiles()
 
 
@@ -96,7 +98,7 @@ def profile_log(
         made.add(connection.sql(query).to_arrow_table() for query in queries)
         for column in made.texts() if columns else ():
             table = words_of(ibis.table(dict(answers), name="answers"), column, ENGINE)
-            made.add_words(column, connection.sql(str(ibis.to_sql(table, dialect=ENGINE))).to_arrow_table())
+            made.add_words(column, connection.sql(str(ibis.to_sql(table, dialect=ENGINE))).to_arrow_reader(TEXTS))
         return made.profiles()
 
 
@@ -210,13 +212,14 @@ class _Spans:
     def texts(self) -> list[str]:
         return [c.name for c in self.bins.columns if c.type is FeatureType.TEXT and c.name in self.stored]
 
-    def add_words(self, name: str, texts: pa.Table) -> None:
+    def add_words(self, name: str, texts: Iterable[pa.RecordBatch]) -> None:
         index = self.bins.index[name]
         start, end = self.bins.offsets[index : index + 2]
-        spans = texts["us"].to_numpy() // (self.seconds * 1_000_000)
-        for span, part in texts["text"].to_pandas().groupby(spans):
-            at = np.searchsorted(self.spans, span)
-            count_words(part, self.bins.columns[index], self.counts[at, start:end])
+        for batch in texts:
+            spans = batch["us"].to_numpy() // (self.seconds * 1_000_000)
+            for span, part in batch["text"].to_pandas().groupby(spans):
+                at = np.searchsorted(self.spans, span)
+                count_words(part, self.bins.columns[index], self.counts[at, start:end])
 
     def profiles(self) -> dict[datetime, Profile]:
         out = {}
