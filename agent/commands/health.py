@@ -136,12 +136,23 @@ def _database(settings: Settings) -> str:
 
 
 def _policy(settings: Settings) -> str:
-    from agent.domain.policy import load_policy
+    from agent.domain.policy import Rule, load_policy
+    from tools.actions import Risk
 
-    people = load_policy(settings.policy_file).people
+    policy = load_policy(settings.policy_file)
+    people = policy.people
     if not people:
         raise InvalidInput(f"{settings.policy_file} names nobody, so nothing can be approved.")
-    return f"{len(people)} may decide: {', '.join(sorted(people))}"
+    rules = {f"{risk} risk": policy.risk.get(risk, Rule()) for risk in Risk}
+    rules |= {str(kind): rule for kind, rule in policy.actions.items()} | {"lifting the kill switch": policy.unfreeze}
+    short = [
+        f"{what} takes {rule.approvals}, and {len(able)} may"
+        for what, rule in rules.items()
+        if len(able := [name for name, person in people.items() if set(person.roles) & set(rule.roles)])
+        < rule.approvals
+    ]
+    told = f"{len(people)} may decide: {', '.join(sorted(people))}"
+    return "; ".join([told, *short])
 
 
 def _registry(settings: Settings) -> str:

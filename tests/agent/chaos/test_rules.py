@@ -31,7 +31,7 @@ from agent.pipeline import approve as decisions
 from agent.pipeline.cancel import cancel
 from agent.pipeline.freeze import freeze, kill_switch, unfreeze
 from agent.store import audit, queries
-from agent.store.tables import Deployment, Execution, Proposal, UnfitWindow
+from agent.store.tables import Approval, Deployment, Execution, Proposal, UnfitWindow
 from ml.models import deployment
 from tests.agent.chaos.rulebook import AGAINST, APPROVERS, DECIDE, MOST, NEEDED, PEOPLE, START, Move, Rulebook
 from tools import actions
@@ -57,6 +57,10 @@ verdicts = st.tuples(st.sampled_from(["approve", "approve", "reject", "withdraw"
 at_once = st.one_of(verdicts, st.sampled_from([("expire",), ("supersede",), ("run",)]))
 ALONE = {"run", "supersede", "cancel"}
 """Moves of several transactions, of which two at once may end as no order of the two would."""
+
+
+State = tuple[str, bool, set[tuple[str, str]]]
+"""Of the latest proposal, of the kill switch, and what everybody has said."""
 
 
 class World:
@@ -140,10 +144,19 @@ class World:
     def champion(self) -> str:
         return self.bench.services.registry.alias("churn", "champion") or ""
 
-    def state(self) -> tuple[str, bool]:
+    def state(self) -> State:
         with self.bench.services.store.read() as session:
             row = session.get(Proposal, self.wanted) if self.wanted else None
-            return (row.state if row else "", bool(kill_switch(session)))
+            said = session.execute(
+                select(Approval.person, Approval.decision).where(Approval.proposal_id == self.wanted)
+            )
+            return row.state if row else "", bool(kill_switch(session)), {(who, what) for who, what in said}
+
+
+def state_of(book: Rulebook) -> State:
+    card = book.card
+    said = {(who, "approve") for who in card.yes} | {(who, "reject") for who in card.no} if card else set()
+    return card.state if card else "", book.frozen, said
 
 
 def machine(bench) -> type[RuleBasedStateMachine]:
@@ -220,18 +233,13 @@ def machine(bench) -> type[RuleBasedStateMachine]:
             # A worker needs several transactions: in between, what is approved is being executed.
             found = tuple("approved" if end == "executing" else end for end in found)
             state = self.world.state()
-            fits = [
-                rules
-                for ends, rules in possible
-                if (ends, (rules.card.state if rules.card else "", rules.frozen)) == (found, state)
-            ]
+            fits = [rules for ends, rules in possible if (ends, state_of(rules)) == (found, state)]
             assert fits, (moves, found, state, possible)
             self.book = fits[0]
 
         @invariant()
         def it_is_as_the_rules_say(self) -> None:
-            card = self.book.card
-            assert self.world.state() == (card.state if card else "", self.book.frozen)
+            assert self.world.state() == state_of(self.book)
 
         @invariant()
         def the_same_version_answers(self) -> None:
