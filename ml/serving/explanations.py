@@ -25,6 +25,8 @@ from ml.spec import ModelSpec
 log = logging.getLogger(__name__)
 MOST_ROWS = 100
 SECONDS = 15.0
+STARTING = 20.0
+"""Seconds that the first question waits for the process to be there."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Explainer:
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._line: Connection | None = None
-        self._closed = False
+        self._ready = self._closed = False
 
     async def explain(
         self, spec: ModelSpec, version: str, columns: Mapping[str, Sequence[Any]], count: int
@@ -82,6 +84,10 @@ class Explainer:
     def _ask(self, question: Question) -> Explained:
         try:
             line = self._begun()
+            if not self._ready:
+                if not line.poll(STARTING):
+                    raise Unavailable("The process that explains is starting; ask again in a few seconds.")
+                self._ready = bool(line.recv())
             line.send(question)
             if not line.poll(self._seconds):
                 self._end()
@@ -108,6 +114,7 @@ class Explainer:
                 self._line, theirs = context.Pipe()
                 self._process = context.Process(target=answer, args=(theirs,), name="explainer", daemon=True)
                 self._process.start()
+                self._ready = False
                 theirs.close()
             return self._line
 
@@ -125,7 +132,11 @@ def answer(line: Connection) -> None:
     """The process: question by question, until nobody asks any more."""
     import signal
 
+    import ml.models.explain
+    import ml.models.registry  # noqa: F401 (now, not within the time of the first question)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line.send(True)
     while True:
         try:
             question: Question = line.recv()

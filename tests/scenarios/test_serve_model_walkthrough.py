@@ -124,12 +124,16 @@ def server(workspace: Path) -> Iterator[httpx.Client]:
 @pytest.mark.timeout(300)
 def test_every_request_of_the_page_is_answered_as_it_shows(server: httpx.Client) -> None:
     requests = shown()
-    assert len(requests) == 8
+    assert len(requests) == 10
     for request in requests:
         method = "GET" if request.body is None else "POST"
-        answer = server.request(method, request.path, content=request.body, headers=request.headers)
+        for _ in range(5):
+            answer = server.request(method, request.path, content=request.body, headers=request.headers)
+            if answer.status_code not in (503, 504):
+                break  # else what explains is still starting: on a busy machine the first question is told so
         expected = 400 if request.answer and request.answer.get("status") == 400 else 200
-        assert answer.status_code == (202 if "labels" in request.path else expected), (request.path, answer.text)
+        expected = 202 if request.path.endswith(("/labels", "/jobs")) else expected
+        assert answer.status_code == expected, (request.path, answer.text)
         if request.answer is not None:
             assert shape(request.answer).items() <= shape(answer.json()).items()
 
@@ -137,6 +141,8 @@ def test_every_request_of_the_page_is_answered_as_it_shows(server: httpx.Client)
 def shape(document: dict[str, object]) -> dict[str, str]:
     """What an answer is made of, without the values that a model and a clock decide."""
     said = {name: str(document[name]) for name in ("id", "type", "detail", "accepted") if name in document}
+    if said.get("id", "").startswith("01"):
+        del said["id"]  # made by the server
     return {name: type(value).__name__ for name, value in document.items()} | said
 
 
