@@ -174,6 +174,9 @@ class Journal:
         path = self.folder / segment_name(self._position)
         try:
             self._segment = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            if self.limits.fsync:  # its name too
+                for folder in (self.folder, self.root):
+                    sync(folder)
         except OSError as error:
             raise JournalFull(_full(f"cannot be written ({error.strerror})")) from None
         self._base, self._left = self._position, self.limits.segment_bytes
@@ -237,6 +240,15 @@ def replace(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}")
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
+
+
+def sync(folder: Path) -> None:
+    """Have what stands in a folder survive a power cut. Raises: OSError."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _full(what: str) -> str:

@@ -223,6 +223,17 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record(tmp_path: Path) -> None:
     assert not [item for item in items if isinstance(item, Damage)], "half a record was taken back"
 
 
+def test_with_fsync_the_file_and_its_name_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    at = "/proc/self/fd/{}"
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(Path(at.format(file)).resolve().name))
+    monkeypatch.setattr("os.fdatasync", lambda file: synced.append(Path(at.format(file)).resolve().suffix))
+    journal = Journal(tmp_path / "journal", Limits(fsync=True))
+    write(journal, "p1")
+    write(journal, "p2")
+    assert synced == [journal.folder.name, "journal", ".segment", ".segment"]
+
+
 def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match=r"The journal at .*file cannot be made"):
