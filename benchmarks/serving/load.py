@@ -55,12 +55,12 @@ class Memory:
 
 
 def memory(server: Server) -> Memory:
-    """Of a server: of the process that works most under load, and of all that it started."""
+    """Of a server: of the process that answers, which works most of those that listen, and of all that it started."""
     before = processor_seconds(server.pid)
     wrk(server.script, server.port, 1, 1)
     after = processor_seconds(server.pid)
-    answering = max(after, key=lambda pid: after[pid] - before.get(pid, after[pid]))
     members = family(server.pid)
+    answering = max(_listeners(members, server.port), key=lambda pid: after.get(pid, 0.0) - before.get(pid, 0.0))
     return Memory(
         _kb(answering, "status", "VmRSS") / 1024,
         sum(_kb(pid, "status", "VmRSS") for pid in members) / 1024,
@@ -75,6 +75,20 @@ def put_first(pid: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text("-20")
     except OSError as error:
         raise SystemExit(f"--first needs Linux with scheduler groups, and root: {error}.") from None
+
+
+def _listeners(pids: list[int], port: int) -> list[int]:
+    """Those that hold the socket that listens on a port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and line[1].endswith(f":{port:04X}")}
+    return [pid for pid in pids if any(_link(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir())]
+
+
+def _link(file: Path) -> str:
+    try:
+        return str(file.readlink())
+    except OSError:  # it was closed meanwhile
+        return ""
 
 
 def memory_of() -> float:

@@ -126,10 +126,13 @@ def main() -> None:
                     load.put_first(pid)
             started = time.monotonic()
             found = turns(servers, count, seconds)
-            http = {} if asked.quick else batches.over_http(servers[0].port)
             if not asked.quick:
                 time.sleep(max(0.0, IDLE - (time.monotonic() - started)))
             memory = {server.name: load.memory(server) for server in servers}
+            http = {}
+            if not asked.quick:
+                http = batches.over_http(servers[0].port)
+                memory[f"{OURS}, after batches"] = load.memory(servers[0])
         show_turns(found, memory)
         results |= {"load": {n: {c: asdict(f) for c, f in by.items()} for n, by in found.items()}}
         results |= {"memory": {name: asdict(m) for name, m in memory.items()}}
