@@ -25,7 +25,7 @@ from ml.serving.inputs import Table
 from ml.serving.jobs.routes import JobRoutes
 from ml.serving.limits import Limits, Rate, Tokens
 from ml.serving.metrics import CONTENT_TYPE, Metrics
-from ml.serving.problems import Refused
+from ml.serving.problems import NotYet, Refused
 from ml.serving.protocols import open_inference, scoring
 from ml.serving.wire import JSON, Handler, Reply, Request, json_reply, read_body
 from ml.serving.within import within
@@ -126,13 +126,26 @@ class App:
         if method != "POST" or path.endswith("/jobs"):
             return await handler(request)
         try:
-            return await within(self.limits.seconds, handler(request))
+            return await within(self.limits.seconds, self._when_ready(handler, request))
         except TimeoutError:
             raise Refused(
                 504,
                 "too slow",
                 f"The answer took longer than {self.limits.seconds:g} s and is not waited for; send fewer rows.",
             ) from None
+
+    async def _when_ready(self, handler: Handler, request: Request) -> Reply:
+        """The handler's reply; a model that is about to be served is waited for, a little."""
+        until = None
+        while True:
+            try:
+                return await handler(request)
+            except NotYet:
+                now = asyncio.get_running_loop().time()
+                until = until or now + self.limits.patience
+                if now >= until:
+                    raise
+            await asyncio.sleep(0.02)
 
     def _find(self, path: str, method: str) -> tuple[str, Handler]:
         """The handler of a path with names in it, and its method. Raises: Refused (404)."""
@@ -178,15 +191,17 @@ class App:
             name = parse_qs(request.query.decode("latin-1"), max_num_fields=20).get("model", [""])[0]
         if name:
             return self.follower.find(name)
-        served = self.follower.served
-        if len(served) == 1:
-            return next(iter(served.values()))
-        if not served:
-            raise Refused(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
+        state = self.follower.state
+        names = sorted({*state.models, *state.waiting})
+        if len(names) == 1:
+            return self.follower.find(names[0])
+        if not names:
+            kind = Refused if state.asked or state.away else NotYet
+            raise kind(503, "not ready", "No model is served yet; /readyz says why.", headers={"retry-after": "2"})
         raise Refused(
             400,
             "which model",
-            f"Several models are served here ({', '.join(sorted(served)[:20])}); post to /models/NAME/invocations, "
+            f"Several models are served here ({', '.join(names[:20])}); post to /models/NAME/invocations, "
             "or name one in the header X-Watchkeeper-Model.",
         )
 

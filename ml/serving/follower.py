@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ml.errors import DataError, NotFound, Unavailable, WatchkeeperError
 from ml.serving.cache import CachingEngine
 from ml.serving.preparing import open_version
-from ml.serving.problems import Refused
+from ml.serving.problems import NotYet, Refused
 from ml.serving.protocols.open_inference import datatype_of
 from ml.serving.routing import Routes
 from ml.serving.rows import Engine, Rows
@@ -57,8 +57,8 @@ class Served:
 
 
 class Follower:
-    """`served` is what requests read. ask: tells the keeper of a version that is wanted or broken. looked: told of each
-    look at remembered answers, see `CachingEngine`."""
+    """`served` is what requests read. settled: what the keeper told first is taken up. ask: tells the keeper of a
+    version that is wanted or broken. looked: told of each look at remembered answers, see `CachingEngine`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Follower:
         self.served: Mapping[str, Served] = MappingProxyType({})
         self.state = State()
         self.engines: Engines | None = None
-        self.stopped = threading.Event()
+        self.stopped, self.settled = threading.Event(), threading.Event()
         self._root, self._ask, self._allow_pickle = root, ask, allow_pickle
         self._changed = threading.Condition()
         self._news = False
@@ -87,6 +87,8 @@ class Follower:
             if self.take_up(state):
                 self.stopped.wait(RETRY)
                 self._news = True
+            elif state.asked or state.away:
+                self.settled.set()
 
     def tell(self, state: State) -> None:
         with self._changed:
@@ -99,17 +101,21 @@ class Follower:
             self._changed.notify_all()
 
     def find(self, name: str) -> Served:
-        """What a model is served with. Raises: Refused (404, or 503 while it cannot be) with the reason."""
+        """What a model is served with. Raises: Refused (404, or 503 while it cannot be) with the reason; NotYet."""
         served = self.served.get(name)
         if served is not None:
             return served
         state = self.state
-        why = state.waiting.get(name) or state.notes.get(name)
-        if why is None and not state.asked:
-            why = state.away or "the registry has not been read yet"
-        if why is not None or name in state.models:
-            why = (why or "it is being opened").rstrip(".")
-            raise Refused(503, "not ready", f"{name[:100]!r} is not served: {why}.", headers={"retry-after": "2"})
+        kind, why = Refused, state.waiting.get(name) or state.notes.get(name)
+        if name in state.models:
+            kind, why = NotYet, "it is being opened"
+        elif not state.asked and why is None:
+            kind, why = (Refused, state.away) if state.away else (NotYet, "the registry has not been read yet")
+        elif name in state.waiting and not any(model == name for model, _ in state.refused):
+            kind = NotYet
+        if why is not None:
+            said = f"{name[:100]!r} is not served: {why.rstrip('.')}."
+            raise kind(503, "not ready", said, headers={"retry-after": "2"})
         known = ", ".join(sorted(self.served)[:20]) or "none yet"
         raise Refused(404, "not found", f"There is no model {name[:100]!r} here; the models are {known}.")
 

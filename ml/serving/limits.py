@@ -15,7 +15,7 @@ from ml.serving.problems import Refused
 class Limits:
     """most_bytes, most_rows: of one request. seconds: to answer it. at_once: requests that are being answered.
     per_second: requests of one caller, 0 for no such limit; twice as many may come in one burst. job_bytes: of the body
-    of a job, which is kept on disk.
+    of a job, which is kept on disk. patience: seconds that a request waits for a model that is about to be served.
     """
 
     most_bytes: int = 16 * 1024 * 1024
@@ -23,6 +23,7 @@ class Limits:
     seconds: float = 30.0
     at_once: int = 256
     per_second: float = 0.0
+    patience: float = 2.0
     job_bytes: int = 1024 * 1024 * 1024
 
 

@@ -50,6 +50,10 @@ class Refused(WatchkeeperError):
         return self.detail
 
 
+class NotYet(Refused):
+    """A refusal that a moment later may be none; raised before anything of the request was read."""
+
+
 def refuse_rows(faults: Sequence[Fault]) -> Refused:
     """The refusal of rows that break a rule; its sentence is that of the first fault."""
     first = faults[0]

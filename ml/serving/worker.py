@@ -22,6 +22,8 @@ from ml.serving.limits import Limits
 if TYPE_CHECKING:
     from ml.serving.follower import Follower
 
+FIRST = 10.0
+"""Seconds to take up what the keeper tells first, before anything is accepted."""
 GRACE = 5
 """Seconds that open requests have to end."""
 
@@ -93,6 +95,7 @@ def work(setup: WorkerSetup, listening: socket.socket, keeper: Connection) -> No
     )
     threading.Thread(target=follower.follow, args=(pool,), name="follower", daemon=True).start()
     threading.Thread(target=_listen, args=(follower, keeper), name="keeper", daemon=True).start()
+    follower.settled.wait(FIRST)  # until then, who comes waits, or is answered by another process
     gc.collect()
     gc.freeze()  # what stays for good need not be looked through again and again while requests wait
     gc.set_threshold(20_000, 20, 50)

@@ -192,7 +192,7 @@ def running(app: Any) -> Iterator[str]:
 @pytest.fixture
 def limits() -> Limits:
     """Overridden by tests of limits."""
-    return Limits(most_bytes=200_000, most_rows=1_000, seconds=20)
+    return Limits(most_bytes=200_000, most_rows=1_000, seconds=20, patience=0.1)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 
 from ml.serving.limits import Limits
 from ml.serving.state import State
-from tests.ml.serving.conftest import HOUSE, Counter
+from tests.ml.serving.conftest import HOUSE, Counter, Shop
 
 FAULTS: dict[str, tuple[dict[str, Any], tuple[str, str | None, int | None]]] = {
     "text for a number": (HOUSE | {"size": "large"}, ("wrong type", "size", 0)),
@@ -205,6 +206,15 @@ def test_which_of_several_models_is_meant(counter: Counter) -> None:
     assert counter.client.post("/invocations", json=body).json()["type"] == "urn:watchkeeper:which-model"
     assert counter.client.post("/invocations?model=price", json=body).status_code == 200
     assert counter.client.post("/invocations", json=body, headers={"x-watchkeeper-model": "price"}).status_code == 200
+
+
+def test_a_request_waits_a_little_for_a_model_that_is_about_to_be_served(counter: Counter, shop: Shop) -> None:
+    counter.app.limits = Limits(patience=20)
+    counter.tell(State(asked=True, waiting={"price": "version 1 is being prepared"}))
+    later = threading.Timer(0.3, counter.tell, [shop.state()])
+    later.start()
+    assert counter.ask(HOUSE).status_code == 200
+    later.join()
 
 
 def test_a_server_that_has_nothing_yet_says_so(counter: Counter) -> None:

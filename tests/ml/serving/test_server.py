@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -16,7 +17,6 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -30,7 +30,8 @@ from tests.ml.serving.conftest import CHURN, HOUSE, PRICE, Shop
 
 REPOSITORY = Path(__file__).parents[3]
 SWITCHES = int(os.environ.get("CHAOS_SWITCHES", "9"))
-"""`make chaos-serving` has 100, and a limit of a second; on a busy machine only the order can be asserted."""
+"""`make chaos-serving` has 100, within a second each, unless `BUSY` or more processes wait for each processor."""
+BUSY = 3.0
 EARLY, LATE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 BODY = {"dataframe_records": [HOUSE]}
 
@@ -149,9 +150,7 @@ def until(reached: Callable[[], bool], seconds: float = 30) -> float:
     return time.monotonic() - began
 
 
-def test_switching_the_champion_under_load_fails_no_request(
-    registry: Registry, shop: Shop, tmp_path: Path, record_property: Any
-) -> None:
+def test_switching_the_champion_under_load_fails_no_request(registry: Registry, shop: Shop, tmp_path: Path) -> None:
     order, lags = ["1"], []
     with serving(registry, tmp_path, shop.root, workers=2) as server:
         with load(server) as loads:
@@ -167,10 +166,14 @@ def test_switching_the_champion_under_load_fails_no_request(
             seen = [version for version, _ in groupby(one.answers, key=lambda answer: answer[2])]
             assert seen == order, "no client ever goes back to a version that was replaced"
         rows = sum(len(one.answers) for one in loads)
-    record_property("switches", len(lags))
-    print(f"{len(lags)} switches, {rows} answers, slowest switch {max(lags):.2f} s")  # noqa: T201
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    print(  # noqa: T201
+        f"{len(lags)} switches, {rows} answers, no failure; all on the new version in {statistics.median(lags):.2f} s "
+        f"(median), {max(lags):.2f} s (slowest); {busy:.1f} processes wait for each processor"
+    )
     if "CHAOS_SWITCHES" in os.environ:
-        assert max(lags) < 1.0
+        assert statistics.median(lags) < 1.0
+        assert max(lags) < 1.0 or busy > BUSY, "the machine was not that busy"
 
 
 def test_whatever_process_is_killed_is_replaced_and_nothing_answered_is_lost(
@@ -185,6 +188,7 @@ def test_whatever_process_is_killed_is_replaced_and_nothing_answered_is_lost(
         server.wait_for(lambda client: client.get("/readyz").status_code == 200)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0, server.said()
+    assert refusals(loads) == []
     answered = sorted(one_id for one in loads for *_, one_id in one.answers)
     assert logged(server, shop, answered) == answered
     assert "another takes its place" in server.said()
@@ -196,7 +200,7 @@ def test_told_to_stop_it_ends_in_good_order(registry: Registry, shop: Shop, tmp_
             until(lambda: all(len(one.answers) > 20 for one in loads))
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(30) == 0, server.said()
-        assert [failure for one in loads for failure in one.failures if failure[:1].isdigit()] == []
+        assert refusals(loads) == []
     answered = sorted(one_id for one in loads for *_, one_id in one.answers)
     assert logged(server, shop, answered) == answered
     assert server.said() == ""
@@ -225,6 +229,11 @@ def test_the_registry_is_taken_away_and_given_back(shop: Shop, registry: Registr
     with serving(mine, tmp_path / "home", shop.root, workers=1) as server:
         assert server.answers_by("3"), "started without a registry, it serves what it served last"
         server.wait_for(registry_is("away"))
+
+
+def refusals(loads: list[Load]) -> list[str]:
+    """What was answered with anything but 200; a connection that a killed process held is none of these."""
+    return [failure for one in loads for failure in one.failures if failure[:1].isdigit()]
 
 
 def all_on(loads: list[Load], version: str) -> bool:
