@@ -71,7 +71,8 @@ def _cell(value: object) -> str:
 def archive(name: str, results: dict[str, Any]) -> Path:
     """Keep results beside the machine that gave them."""
     now = datetime.now(UTC)
-    machine = {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
+    machine: dict[str, Any] = {"cores": os.cpu_count(), "processor": platform.machine()}
+    machine |= {"python": platform.python_version(), "load": os.getloadavg()}  # above the cores: others were at work
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{now:%Y-%m-%d}-{name}.json"
     path.write_text(
