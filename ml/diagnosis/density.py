@@ -49,7 +49,7 @@ class Density:
         u = np.arcsinh(values / self.scale)
         at = (u - self.low) / _STEP
         known = np.interp(at, np.arange(len(self.table)), self.table, left=0.0, right=0.0)
-        density: Floats = np.log((1 - _BROAD) * known + _BROAD / _SPAN) - 0.5 * np.log(values**2 + self.scale**2)
+        density: Floats = np.log((1 - _BROAD) * known + _BROAD / _SPAN) - np.log(np.hypot(values, self.scale))
         return density
 
     def same(self, a: Floats, b: Floats) -> npt.NDArray[np.bool_]:

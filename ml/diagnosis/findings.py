@@ -88,6 +88,10 @@ def fill_answers(case: Case) -> None:
         return
     filled: dict[str, pd.DataFrame] = {}
     for name, frame in silent.items():
+        if case.surrogate and name == "current" and "reference" not in silent:
+            why = "the table has none, and a surrogate's answers say nothing of the model that gave the reference's"
+            case.note(f"predictions of the {name} rows", why)
+            continue
         if case.surrogate and name != "current":
             known = frame[frame["label"].notna()]
             try:

@@ -22,6 +22,7 @@ from ml.diagnosis.findings import (
 from ml.diagnosis.intake import Frames
 from ml.diagnosis.replays import replay_actions
 from ml.diagnosis.seasons import look_for_seasons
+from ml.diagnosis.unchecked import name_columns
 from ml.diagnosis.unlabelled import look_without_labels
 from ml.models.predictor import Predictor
 from ml.spec import ModelSpec
@@ -58,6 +59,7 @@ def investigate(
     case.rollouts = replaying.rollouts(frames.reference, frames.history, current, frames.deployments)
     stand_in_before(case)
     look_for_breaks(case)
+    name_columns(case)
     look_for_shifts(case)
     look_for_seasons(case)
     judge(case)

@@ -72,7 +72,8 @@ def _distributions(case: Case, name: str, rows: Any = None) -> dict[str, Any]:
     both = np.concatenate([a, b])
     if len(both) == 0:
         return {"feature": name, "unit": unit, "edges": [], "before": [], "now": []}
-    low, high = np.quantile(both, [0.005, 0.995])
+    reach = 1e6 * max(float(np.abs(a if len(a) else b).max()), 1e-9)  # absurd values stand at the edge
+    low, high = np.clip(np.quantile(both, [0.005, 0.995]), -reach, reach)
     wide = float(low) > 0 and high > 50 * low
     edges = np.geomspace(low, high, BINS + 1) if wide else np.linspace(low, high if high > low else low + 1, BINS + 1)
     before, now = (np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] / max(len(v), 1) for v in (a, b))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +61,14 @@ def shifts(
             p = float(stats.chi2_contingency(table, lambda_="log-likelihood").pvalue)
             shares = table / table.sum(axis=1, keepdims=True)
             effect = float(np.abs(shares[0] - shares[1]).sum() / 2)
-        tested.append(Shift(name, effect, p, len(b), feature.used, _calendar(b, current["timestamp"])))
+        tested.append(Shift(name, effect, p, len(b), feature.used, False))
     tested.sort(key=lambda s: s.p)
     passed = [i for i, s in enumerate(tested, 1) if s.p <= alpha * i / len(tested)]
-    found = [s for s in tested[: max(passed, default=0)] if s.effect >= floor]
+    found = [
+        replace(s, calendar=_calendar(current[s.feature], current["timestamp"]))
+        for s in tested[: max(passed, default=0)]
+        if s.effect >= floor
+    ]
     return sorted(found, key=lambda s: -s.effect)
 
 

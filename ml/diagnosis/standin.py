@@ -19,6 +19,8 @@ from ml.spec import ModelSpec, Task, Training
 
 MIN_ROWS = 200
 MOST_ROWS = 6000
+MOST_CELLS = 1_000_000
+"""Rows times features that are learnt from: a thousand columns are learnt from a thousand rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def learn(spec: ModelSpec, rows: pd.DataFrame, version: str, seed: int) -> Stand
 
     Raises: DataError or SpecError where nothing can be learnt from the rows.
     """
-    rows = rows[rows["prediction"].notna()].tail(MOST_ROWS)
+    rows = rows[rows["prediction"].notna()].tail(max(min(MOST_ROWS, MOST_CELLS // len(spec.used_features)), MIN_ROWS))
     if len(rows) < MIN_ROWS:
         return None
     from ml.models import recipes

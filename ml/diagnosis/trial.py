@@ -26,6 +26,8 @@ Z = 1.96
 FOLDS = 5
 RECENT_WEIGHT = 5.0
 MOST_ROWS = 6000
+MOST_CELLS, LEAST_ROWS, WIDE = 1_000_000, 500, 300
+"""Rows times features of a base that is fitted again and again; beyond so many features, two folds will do."""
 MIN_HEALTHY = 30
 
 
@@ -226,7 +228,7 @@ def retrain(
 
     Raises: DataError or SpecError when the recipe cannot be fitted on these rows.
     """
-    base = base.tail(MOST_ROWS)
+    base = base.tail(max(min(MOST_ROWS, MOST_CELLS // len(spec.used_features)), LEAST_ROWS))
     after = out_of_fold(spec, base, frame, seed)
     ordinary, error = 0.0, 0.0
     if measure_ordinary:
@@ -271,10 +273,11 @@ def out_of_fold(
 ) -> pd.DataFrame:
     """Answers to each row of `frame` from a model fitted on `base` and the other folds of `frame` (weighted)."""
     scored = probability(spec, frame) is not None if scored is None else scored
-    fold = folds(spec, frame, FOLDS)
+    pieces = FOLDS if len(spec.used_features) <= WIDE else 2
+    fold = folds(spec, frame, pieces)
     own, content = _content(spec, base), _content(spec, frame)
     parts = []
-    for k in range(FOLDS):
+    for k in range(pieces):
         test = fold == k
         if not test.any():
             continue
