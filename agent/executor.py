@@ -229,6 +229,7 @@ def _end(services: Services, execution: Execution, work: Work, seconds: float) -
     with services.store.write() as session:
         row = _owned(session, execution)
         proposal = session.get_one(Proposal, row.proposal_id)
+        incident = _incident(session, proposal)
         finish(session, work)
         row.state, row.finished_at, row.seconds = "done", services.wall(), seconds
         move_proposal(
@@ -240,7 +241,7 @@ def _end(services: Services, execution: Execution, work: Work, seconds: float) -
             data={"results": work.results},
         )
         move_proposal(session, proposal, ProposalEvent.WATCH, at=work.at, actor="watchkeeper")
-        if proposal.incident_id and (incident := session.get(Incident, proposal.incident_id)):
+        if incident is not None:
             move_incident(
                 session,
                 incident,
@@ -251,16 +252,20 @@ def _end(services: Services, execution: Execution, work: Work, seconds: float) -
             )
 
 
+def _incident(session: Session, proposal: Proposal) -> Incident | None:
+    """The incident, locked before the audit is: in that order everybody takes them."""
+    return session.get(Incident, proposal.incident_id, with_for_update=True) if proposal.incident_id else None
+
+
 def _abandon(services: Services, execution: Execution, event: ProposalEvent, state: str, why: str) -> None:
     """End an execution that did not do what it was to do; the champion is as it was, and a person is told."""
     try:
         with services.store.write() as session:
             row = _owned(session, execution)
             proposal = session.get_one(Proposal, row.proposal_id)
-            now = services.now(session)
+            incident, now = _incident(session, proposal), services.now(session)
             row.state, row.finished_at, row.error = state, services.wall(), why
             move_proposal(session, proposal, event, at=now, actor=execution.worker or "", reason=why)
-            incident = session.get(Incident, proposal.incident_id) if proposal.incident_id else None
             if incident is not None and incident.state == IncidentState.ACTING:
                 move_incident(session, incident, IncidentEvent.ABORT, at=now, actor="watchkeeper", reason=why)
             promise(
