@@ -49,6 +49,7 @@ class Job:
         fed = {name: str(feature.type) for name, feature in self.spec.features.items()}
         parts = [
             self.origin,
+            str(self.allow_pickle),
             str(self.spec.task),
             str(self.spec.positive),
             json.dumps(fed),

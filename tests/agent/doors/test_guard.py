@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.domain.errors import InvalidInput
-from agent.doors.guard import MOST_BYTES, require_loopback
+from agent.domain.errors import InvalidInput, NotAllowed
+from agent.doors.guard import MOST_BYTES, only_this_machine, require_loopback
 from tests.agent.doors.conftest import HOST, Browser
 
 
@@ -90,3 +90,23 @@ def test_every_answer_forbids_foreign_and_inline_code(browser: Browser, path: st
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_busy_door_decides_as_the_other_and_remembers_only_who_may(times: int) -> None:
+    def asked(method: str = "POST", **headers: str) -> None:
+        named = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+        for _ in range(times):
+            only_this_machine({"type": "http", "method": method, "scheme": "http", "headers": named})
+
+    asked(host="127.0.0.1:8001")
+    asked(host="localhost:8001", origin="http://localhost:8001", sec_fetch_site="same-origin")
+    asked("GET", host="localhost:8001", origin="http://evil.example")
+    for headers in (
+        {"host": "evil.example"},
+        {},
+        {"host": "localhost:8001", "origin": "http://evil.example"},
+        {"host": "localhost:8001", "sec_fetch_site": "cross-site"},
+    ):
+        with pytest.raises(NotAllowed):
+            asked(**headers)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from ml.errors import Unavailable, WatchkeeperError
 from ml.models import deployment, recipes, training
@@ -14,11 +16,12 @@ from ml.models.registry import Registry
 from ml.serving import keeper as keeping
 from ml.serving.drain_process import kept_specs
 from ml.serving.keeper import Keeper
-from ml.serving.preparing import VERSION_FILE, Job, Preparer, prepare_version
+from ml.serving.preparing import VERSION_FILE, Job, Preparer, open_version, prepare_version
 from ml.serving.routing import Routes
+from ml.serving.rows import Rows
 from ml.serving.state import State
 from ml.spec import FeatureType, ModelSpec
-from tests.ml.serving.conftest import Shop, houses
+from tests.ml.serving.conftest import Shop, houses, subscribers
 
 
 class InThisProcess(Preparer):
@@ -221,6 +224,41 @@ def test_the_drain_knows_the_spec_before_the_first_answer(desk: Desk, tmp_path: 
     desk.keeper._tell = lambda state: specs_when_told.append(kept_specs(tmp_path / "journal")("price"))
     desk.look()
     assert specs_when_told[-1] == desk.specs["price"]
+
+
+@pytest.fixture(scope="module")
+def pickled(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A version of `churn` that is a pickle; its number."""
+    from mlflow.sklearn import save_model
+
+    path = tmp_path_factory.mktemp("pickled") / "model"
+    rows = subscribers(200)
+    model = LogisticRegression().fit(rows[["age"]], rows["label"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save_model(model, str(path), serialization_format="cloudpickle", pip_requirements=[])
+    made = shop.registry.store.ask(lambda client: client.create_model_version("churn", str(path)))
+    return str(made.version)
+
+
+def test_a_pickle_is_not_loaded_unless_that_was_asked_for(desk: Desk, shop: Shop, pickled: str, tmp_path: Path) -> None:
+    desk.specs["churn"] = shop.churn
+    desk.alias("champion", pickled, "churn")
+    state = desk.look()
+    assert "churn" not in state.models
+    assert "is a pickle" in state.waiting["churn"]
+
+    trusting = Registry(shop.registry.uri, allow_pickle=True)
+    keeper = Keeper(
+        trusting, lambda: desk.specs, desk.told.append, models=shop.root, journal=tmp_path, saved=tmp_path / "s.json"
+    )
+    keeper.look()
+    keeper.look()
+    folder = shop.root / keeper.state.models["churn"].folders[pickled]
+    engine = open_version(folder, shop.churn, pickled, allow_pickle=True)
+    rows = Rows({"age": [70.0, 30.0], "plan": ["basic", "plus"]}, ["a", "b"])
+    assert list(engine.answer(rows).predictions) == [1, 0]
+    assert "churn" not in desk.look().models, "what was prepared with pickle is not taken up without"
 
 
 def test_a_registry_in_postgresql_is_followed_too(postgres_url: str, shop: Shop, tmp_path: Path) -> None:
