@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.utils.metaestimators import available_if
 
 from ml.errors import DataError
 from ml.metrics import Floats, as_class
@@ -215,6 +216,10 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     return found
 
 
+def _gives_probabilities(model: ClassNames) -> bool:
+    return hasattr(getattr(model, "estimator_", model.estimator), "predict_proba")
+
+
 class ClassNames(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Fits `estimator` on class numbers 0..k-1 and answers with the classes as they were written in the labels."""
 
@@ -234,6 +239,7 @@ class ClassNames(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def predict(self, X: Any) -> npt.NDArray[Any]:
         return _array(self.names_)[np.asarray(self.estimator_.predict(X)).astype(np.intp)]
 
+    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn ships no types
     def predict_proba(self, X: Any) -> Floats:
         return np.asarray(self.estimator_.predict_proba(X), dtype=np.float64)
 

@@ -43,6 +43,16 @@ def test_every_trainer_learns_every_task_from_rows_of_every_type(trainer, task, 
     assert list(answer.index) == list(later.index)
 
 
+@pytest.mark.parametrize("trainer", ["sklearn:LinearSVC", "sklearn:RidgeClassifier"])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_an_estimator_without_probabilities_answers_classes(trainer, task, make_spec, make_rows):
+    spec = make_spec(task, f"trainer: {trainer}", "metric: " + ("accuracy" if task == "binary" else "macro_f1"))
+    later = make_rows(task=task, seed=1)
+    answer = fit(spec, make_rows(task=task)).predict(later)
+    assert metric(spec, later[["label"]].join(answer)) > (0.4 if task == "multiclass" else 0.7)  # chance: 0.33, 0.5
+    assert answer["score"].isna().all()
+
+
 @pytest.mark.parametrize("trainer", BUILT_IN)
 def test_rows_never_seen_before_are_still_answered(trainer, make_spec, make_rows):
     model = fit(make_spec("binary", f"trainer: {trainer}"), make_rows())
