@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal chaos chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal chaos chaos-serving docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,12 +59,15 @@ types: setup-dev ## mypy, strict for the four packages
 contracts: setup-dev ## who may import whom
 	$(call step,import contracts,$(BIN)/lint-imports)
 
-bench: bench-watch bench-drift bench-scale bench-incidents bench-estimation bench-serving ## all benchmarks, each a table beside its peers
+bench: bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving ## all benchmarks, each a table beside its peers
 
 bench-watch: setup-dev ## one watch cycle over 100,000 rows x 20 features
 	@$(BIN)/python -m benchmarks.watch
 
-bench-drift: setup-dev ## drift verdicts: speed, memory, false alarms
+bench-alarms: setup-dev ## false alarms of pairs and of 90 days of looks, days until harm is seen: an hour (--quick: a tenth)
+	@$(BIN)/python -m benchmarks.alarms
+
+bench-drift: setup-dev ## drift verdicts: speed and memory
 	@$(BIN)/python -m benchmarks.drift
 
 bench-scale: setup-dev ## profiling 10,000,000 logged rows, merging a quarter of profiles

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.drift [--quick | --full | --speed]`: speed, memory and false alarms of drift verdicts.
+"""`python -m benchmarks.drift [--quick]`: speed and memory of drift verdicts. False alarms: `benchmarks.alarms`.
 
---quick: 100,000 x 20 only. --full: also Evidently's false alarms. --speed: no false alarms.
+--quick: 100,000 x 20 only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks.drift.alarms import LEVELS, SIZES, evidently_rate, rates
 from benchmarks.measure import archive, in_fresh_process, table
 from benchmarks.rows import log_rows, spec_of
 from ml.data.bins import make_bins
@@ -56,55 +55,16 @@ def show_speed(found: dict[str, dict[str, float]], rows: int, columns: int) -> N
     print(table(f"Drift of {rows:,} rows x {columns} features against as many, rows in memory", header, lines))
 
 
-def false_alarms(quick: bool, beside_evidently: bool) -> list[dict[str, Any]]:
-    cells = []
-    for size in SIZES[:3] if quick else SIZES:
-        for n, m in ((size, size), (5_000, size), (size, 5_000)) if size != 5_000 else ((size, size),):
-            for levels in LEVELS:
-                draws = 200 if quick else 2_000 if max(n, m) <= 5_000 else 500
-                ours, usual, tested = rates(n, m, levels, draws, seed=7)
-                cell: dict[str, Any] = {"n": n, "m": m, "levels": levels, "ours": ours, "usual": usual, "draws": tested}
-                if beside_evidently and max(n, m) <= 5_000:
-                    cell["evidently"] = evidently_rate(n, m, levels, 40, seed=7)
-                cells.append(cell)
-    return cells
-
-
-def show_alarms(cells: list[dict[str, Any]]) -> None:
-    beside = any("evidently" in cell for cell in cells)
-    header = ["reference, current rows; column", "ours %", "PSI > 0.1 %", *(["Evidently %"] if beside else []), "pairs"]
-    lines = []
-    for cell in cells:
-        kind = f"{cell['levels']:,} categories" if cell["levels"] else "numeric"
-        theirs = [100 * cell["evidently"] if "evidently" in cell else None] if beside else []
-        shares = [100 * cell["ours"], 100 * cell["usual"], *theirs]
-        lines.append(
-            [
-                f"{cell['n']:,}, {cell['m']:,}; {kind}",
-                *(None if s is None else f"{s:.1f}" for s in shares),
-                cell["draws"],
-            ]
-        )
-    print(table("False alarms on healthy pairs, 5 % asked for", header, lines))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--quick", action="store_true", help="100,000 x 20 only")
-    choice.add_argument("--full", action="store_true", help="also Evidently's false alarms")
-    choice.add_argument("--speed", action="store_true", help="no false alarms")
+    parser.add_argument("--quick", action="store_true", help="100,000 x 20 only")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     results: dict[str, Any] = {"speed": {}}
     for rows, columns in ((100_000, 20),) if asked.quick else ((100_000, 20), (1_000_000, 50)):
         results["speed"][f"{rows}x{columns}"] = found = speed(rows, columns, runs=3)
         show_speed(found, rows, columns)
-    if not asked.speed:
-        results["false_alarms"] = cells = false_alarms(asked.quick, beside_evidently=asked.full)
-        show_alarms(cells)
-    name = "drift-quick" if asked.quick else "drift-speed" if asked.speed else "drift"
-    print(archive(name, results))
+    print(archive("drift-quick" if asked.quick else "drift", results))
 
 
 if __name__ == "__main__":

@@ -27,33 +27,35 @@ def ours(home: Path) -> dict[str, float]:
     import scipy.special
 
     from ml.data.prediction_log import PredictionLog
-    from ml.data.profiles import Profile, profile_frame
-    from ml.monitors.drift import drift
-    from ml.monitors.performance import performance
-    from ml.monitors.quality import quality
+    from ml.data.profiles import Profile
+    from ml.monitors import rise as rises
+    from ml.monitors.look import Baseline, whole_look
     from ml.results import Window
 
     assert all((deltalake, duckdb, pyarrow.parquet, scipy.special))  # imported, so that no time of theirs is ours
     spec, log = spec_of(COLUMNS), PredictionLog(home / "log")
     window = Window(START + WEEK, START + 2 * WEEK)
     data = json.loads((home / "profiles.json").read_text())
-    reference = Profile.from_dict(data["reference"])
-    history = [Profile.from_dict(past, reference.bins) for past in data["history"]]
     healthy = pd.read_parquet(home / "healthy.parquet")
+    bins = Profile.from_dict(data["reference"]).bins
+    history = [Profile.from_dict(past, bins) for past in data["history"]]
     cpu, marks = time.process_time(), [time.perf_counter()]
     frame = log.read(spec, window, as_of=window.end)
     marks.append(time.perf_counter())
-    current = profile_frame(frame, reference.bins)
+    baseline = Baseline(spec, healthy)
+    assert baseline.bins.id == bins.id
+    state = rises.begin(spec, healthy, "1")
+    learned = (baseline.profile, baseline.moved, baseline.healthy.needed)
     marks.append(time.perf_counter())
-    found = quality(spec, reference, current, window=window, history=history, as_of=window.end)
+    seen = whole_look(
+        baseline, frame, recent=window, mature=window, at=window.end, history=history, rise=state, fresh=frame,
+        passed=WEEK,
+    )  # fmt: skip
     marks.append(time.perf_counter())
-    found += drift(spec, reference, current, window=window, history=history)
-    marks.append(time.perf_counter())
-    found += performance(spec, frame, window=window, reference=healthy, as_of=window.end)
-    marks.append(time.perf_counter())
-    steps = dict(zip(("read", "profile", "quality", "drift", "performance"), pd.Series(marks).diff()[1:], strict=True))
+    assert all(learned)
+    steps = dict(zip(("read", "reference", "look"), pd.Series(marks).diff()[1:], strict=True))
     took = {"seconds": marks[-1] - marks[0], "cpu_seconds": time.process_time() - cpu}
-    return took | {"peak_mb": peak_mb(), "measurements": len(found), **steps}
+    return took | {"peak_mb": peak_mb(), "measurements": len(seen.measurements), **steps}
 
 
 def evidently(home: Path) -> dict[str, float]:

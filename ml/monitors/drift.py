@@ -22,7 +22,7 @@ from ml.data.bins import make_bins
 from ml.data.profiles import ColumnProfile, Profile, profile_frame
 from ml.errors import InvalidInput
 from ml.monitors.season import in_season
-from ml.monitors.usual import jitter, tail
+from ml.monitors.usual import at_least, jitter, tail
 from ml.monitors.vocabulary import vocabulary_drift
 from ml.results import Measurement, Status, Window
 from ml.spec import ModelSpec
@@ -277,7 +277,7 @@ def _on_schedule(
     lately = movements(reference, past, inside=False)
     found = []
     for name, result in able.items():
-        usual = jitter([*lately[name], *moved.get(name, ())])
+        usual = at_least(jitter([*lately[name], *moved.get(name, ())]))
         found.append(tail(result.psi, result.bins - 1, result.expectation, usual))
     return dict(zip(able, benjamini_hochberg(found).tolist(), strict=True)) if found else {}
 

@@ -19,6 +19,7 @@ from ml.data.bins import BinSet, make_bins
 from ml.data.profiles import Profile, profile_frame
 from ml.monitors import rise as rises
 from ml.monitors.drift import drift, movements
+from ml.monitors.embedding import TextCloud, clouds, embedding_drift
 from ml.monitors.performance import Healthy, performance
 from ml.monitors.quality import quality
 from ml.monitors.rise import Rise
@@ -27,7 +28,7 @@ from ml.monitors.usual import level, pieces
 from ml.results import Measurement, Status, Window
 from ml.spec import ModelSpec
 
-QUALITY_SHARE, DRIFT_SHARE, SEGMENT_SHARE, ESTIMATE_SHARE = 0.2, 0.3, 0.1, 0.1
+QUALITY_SHARE, DRIFT_SHARE, SEGMENT_SHARE, ESTIMATE_SHARE = 0.2, 0.2, 0.1, 0.1
 """Of `alpha`; the rest is for the rise of the loss."""
 LABELS_ARE_HERE = 0.5
 """Share of the recent rows with a label from which no estimate is needed."""
@@ -56,6 +57,10 @@ class Baseline:
     @cached_property
     def moved(self) -> dict[str, list[float]]:
         return movements(self.profile, self.pieces, inside=True)
+
+    @cached_property
+    def clouds(self) -> dict[str, TextCloud | str]:
+        return clouds(self.spec, self.frame)
 
     @cached_property
     def healthy(self) -> Healthy:
@@ -114,6 +119,9 @@ def whole_look(
         moved=baseline.moved,
         alpha=DRIFT_SHARE * alpha,
     )
+    if baseline.clouds:
+        here = clouds(spec, frame[frame["timestamp"] >= recent.start])
+        found += embedding_drift(spec, baseline.clouds, here, window=recent, alpha=DRIFT_SHARE * alpha)
     labelled = frame[frame["timestamp"] < mature.end]
     judged = performance(spec, labelled, window=mature, reference=baseline.healthy, as_of=at)
     if isinstance(rise, str):

@@ -26,10 +26,10 @@ from ml.spec import ModelSpec, Task
 
 MONITOR = "performance.rise"
 HORIZON = timedelta(days=90)
-ALPHA = 0.2
+ALPHA = 0.1
 """Bound on the chance of a false alarm within `HORIZON` for a mean that lies at its target all along. A mean that is
 what it was in the reference lies below the target; its false alarms are measured in `make bench-alarms`."""
-AT_ONCE = 0.25
+AT_ONCE = 0.15
 """Weight of a change that came with the beginning (a deployment), beside 1 for all other times of `HORIZON`."""
 SLACK = 0.15
 """Share of the tolerance above the usual mean from which evidence is gathered."""

@@ -26,6 +26,10 @@ OVERLAP = 4.0
 """How much oftener a sliding window passes a bound than windows side by side do (daily looks at a week)."""
 PIECES, MOST_PIECES, FEWEST_PIECES = 8, 30, 4
 PIECE_ROWS = 40
+MANY = 20
+MOVES = 0.01
+"""Population stability index by which a healthy column is taken to move until `MANY` stretches tell: that of a mean
+which wanders by a tenth of a standard deviation."""
 
 
 def level(alpha: float, window: Window) -> float:
@@ -70,17 +74,28 @@ class Jitter:
 
 
 def jitter(excesses: Sequence[float]) -> Jitter:
-    """From numbers that would be 0 on average were there only sampling; raised by one standard error, as it is
-    estimated.
+    """From numbers that would be 0 on average were there only sampling; raised by two standard errors, as it is
+    estimated from a few stretches.
 
-    >>> jitter([0.01, -0.01, 0.02, -0.02]).amount < 0.01, jitter([]).stretches
+    >>> jitter([0.01, -0.01, 0.02, -0.02]).amount < 0.02, jitter([]).stretches
     (True, 0)
     """
     values = np.asarray([v for v in excesses if np.isfinite(v)], np.float64)
     k = len(values)
     if k < FEWEST_PIECES:
         return Jitter(0.0, 0)
-    return Jitter(max(float(values.mean() + values.std(ddof=1) / np.sqrt(k)), 0.0), k)
+    return Jitter(max(float(values.mean() + 2 * values.std(ddof=1) / np.sqrt(k)), 0.0), k)
+
+
+def at_least(usual: Jitter) -> Jitter:
+    """What a few stretches tell, and no less than columns usually move.
+
+    >>> at_least(Jitter()), at_least(Jitter(0.03, 8)).amount, at_least(Jitter(0.0, 20)).amount
+    (Jitter(amount=0.01, stretches=8), 0.03, 0.0)
+    """
+    if usual.stretches >= MANY:
+        return usual
+    return Jitter(max(usual.amount, MOVES), max(usual.stretches, PIECES))
 
 
 def tail(statistic: float, freedom: int, expectation: float, usual: Jitter) -> float:
