@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import deltalake
 import pandas as pd
 import pytest
 
@@ -84,6 +86,25 @@ def test_the_table_must_be_the_one_that_was_there(log: PredictionLog, tmp_path: 
     other.append_predictions(SPEC, rows("p3"), batch_id="c")
     with pytest.raises(Unavailable, match="is another one now"):
         other.append_predictions(SPEC, rows("p4"), batch_id=Batch("d", table=known))
+
+
+def test_a_log_that_vanishes_as_soon_as_it_was_written_to_has_not_acknowledged(
+    log: PredictionLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append_predictions(SPEC, rows("p1"), batch_id="a")
+    write = deltalake.write_deltalake
+
+    def write_and_vanish(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        (tmp_path / "log").rename(tmp_path / "away")
+
+    monkeypatch.setattr("deltalake.write_deltalake", write_and_vanish)
+    with pytest.raises(Unavailable, match="vanished while it was written to; give it back"):
+        log.append_predictions(SPEC, rows("p2"), batch_id="b")
+    monkeypatch.undo()
+    (tmp_path / "away").rename(tmp_path / "log")
+    assert log.append_predictions(SPEC, rows("p2"), batch_id="b").rows == 0
+    assert log.read(SPEC, None)["prediction_id"].tolist() == ["p1", "p2"]
 
 
 def test_the_first_answer_of_a_shadow_stays(log: PredictionLog) -> None:

@@ -123,12 +123,13 @@ class Breaking(PredictionLog):
 
 @pytest.mark.parametrize("share", [0.2, 1.0])
 def test_a_crash_counts_nothing_twice(tmp_path: Path, log: PredictionLog, share: float) -> None:
-    """Not even where the share is changed before it is done again."""
+    """Not even where the share is changed, and more has come, before it is done again."""
     journal = Journal(tmp_path / "journal")
-    write(journal, ROWS)
+    write(journal, ROWS[:400])
     changed = SPEC.model_copy(update={"logging": SPEC.logging.model_copy(update={"sample": share})})
     with pytest.raises(Unavailable, match="gone"):
         Drain(journal.root, Breaking(tmp_path / "log"), {"loans": changed}.get).once()
+    write(journal, ROWS[400:])
     Drain(journal.root, log, {"loans": SPEC}.get).once()
     assert_same(whole(log), profile_frame(ROWS, BINS))
 
