@@ -52,7 +52,7 @@ def whole_profile(
     from ml.data.profiles import merge, profile_frame
 
     hours: Mapping[datetime, Hour] = {}
-    if len(frame) > NEARLY * LOOK_ROWS:
+    if is_part(frame):
         counted = count_window(services, session, spec, bins, window, at, data)
         profile, hours = counted.profile, counted.hours
     else:
@@ -63,6 +63,11 @@ def whole_profile(
         parts = outside(window, _harmed(session, spec.name))
         profile = merge([profile, *(services.log.profiles.total(spec.name, part, bins) for part in parts)])
     return profile, hours
+
+
+def is_part(frame: pd.DataFrame) -> bool:
+    """Whether there may be more rows than a look has read."""
+    return len(frame) > NEARLY * LOOK_ROWS
 
 
 def count_window(
