@@ -23,7 +23,7 @@ from ml.results import Measurement, Status, Window
 from ml.spec import FeatureType, ModelSpec
 
 DIMENSIONS = 16
-MOST_TEXTS = 5_000
+MOST_TEXTS = 2_000
 LEAST_TEXTS = 50
 
 Embedding = Callable[[Sequence[str]], Any]
@@ -72,7 +72,7 @@ def load_embedding(address: str) -> Embedding:
 
 
 def cloud(texts: pd.Series, embed: Embedding) -> TextCloud:
-    """The texts of a column (missing ones are left out; of more than 5,000, every so manieth).
+    """The texts of a column (missing ones are left out; of more than 2,000, every so manieth).
 
     Raises: InvalidInput where the function does not give one vector of finite numbers a text.
     """
@@ -104,40 +104,52 @@ def compare(reference: TextCloud, current: TextCloud) -> tuple[float, float]:
     return squared - k * (1 / n + 1 / m), float(f.sf(statistic, k, n + m - k - 1))
 
 
-def embedding_drift(
-    spec: ModelSpec, reference: pd.DataFrame, current: pd.DataFrame, *, window: Window
-) -> list[Measurement]:
-    """`drift.embedding` of every text feature that names an embedding. One that fails is `no_data` and says why."""
-    out = []
+def clouds(spec: ModelSpec, frame: pd.DataFrame) -> dict[str, TextCloud | str]:
+    """The texts of a frame in the space of their embeddings, by feature; a sentence where one failed."""
+    out: dict[str, TextCloud | str] = {}
     for name in spec.of_type(FeatureType.TEXT):
-        if spec.features[name].embedding:
-            out.append(_measured(spec, name, reference, current, window))
+        if address := spec.features[name].embedding:
+            try:
+                embed = load_embedding(address)
+                out[name] = cloud(frame[name] if name in frame else pd.Series(dtype=object), embed)
+            except (SpecError, InvalidInput, ValueError, TypeError, RuntimeError, OSError) as error:
+                out[name] = str(error).rstrip(".")
     return out
 
 
+def embedding_drift(
+    spec: ModelSpec,
+    reference: Mapping[str, TextCloud | str],
+    current: Mapping[str, TextCloud | str],
+    *,
+    window: Window,
+    alpha: float | None = None,
+) -> list[Measurement]:
+    """`drift.embedding` of every text feature that names an embedding, from the `clouds` of two frames.
+
+    alpha: level of the test, by default the spec's. One that could not be embedded is `no_data` and says why.
+    """
+    level = spec.monitors.drift.alpha if alpha is None else alpha
+    return [_measured(spec, name, before, current[name], window, level) for name, before in reference.items()]
+
+
 def _measured(
-    spec: ModelSpec, name: str, reference: pd.DataFrame, current: pd.DataFrame, window: Window
+    spec: ModelSpec, name: str, before: TextCloud | str, now: TextCloud | str, window: Window, alpha: float
 ) -> Measurement:
-    try:
-        embed = load_embedding(spec.features[name].embedding)
-        before, now = (cloud(f[name], embed) if name in f else cloud(pd.Series(dtype=object), embed)
-                       for f in (reference, current))  # fmt: skip
-    except (SpecError, InvalidInput, ValueError, TypeError, RuntimeError, OSError) as error:
-        return _nothing(name, window, len(current), str(error))
+    def nothing(n: int, why: str) -> Measurement:
+        detail = f"{name}: the embedding was not checked: {why}."
+        return Measurement("drift.embedding", window, None, n, Status.NO_DATA, feature=name, detail=detail)
+
+    if isinstance(before, str) or isinstance(now, str):
+        return nothing(0, before if isinstance(before, str) else str(now))
     if min(before.n, now.n) < LEAST_TEXTS:
-        return _nothing(name, window, now.n, f"{before.n} and {now.n} texts; {LEAST_TEXTS} of each are needed")
+        return nothing(now.n, f"{before.n} and {now.n} texts; {LEAST_TEXTS} of each are needed")
     value, p_value = compare(before, now)
-    rule = spec.monitors.drift
-    breach = p_value <= rule.alpha and value >= rule.floor
+    floor = spec.monitors.drift.floor
+    breach = p_value <= alpha and value >= floor
+    said = "moved" if breach else "did not move beyond what is usual"
     return Measurement(
-        "drift.embedding", window, value, now.n, Status.BREACH if breach else Status.OK, feature=name,
-        threshold=rule.floor,
-        detail=f"{name}: the texts' embedding {'moved' if breach else 'did not move beyond what is usual'} "
-        f"(squared distance {value:.3f}, p = {p_value:.2g}).",
+        "drift.embedding", window, value, now.n, Status.BREACH if breach else Status.OK, feature=name, threshold=floor,
+        detail=f"{name}: the texts' embedding {said} (squared distance {value:.3f}, p = {p_value:.2g}).",
         facts={"p_value": p_value, "reference_rows": before.n, "test": "Hotelling's T squared"},
     )  # fmt: skip
-
-
-def _nothing(name: str, window: Window, n: int, why: str) -> Measurement:
-    detail = f"{name}: the embedding was not checked: {why}."
-    return Measurement("drift.embedding", window, None, n, Status.NO_DATA, feature=name, detail=detail)

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from ml.errors import InvalidInput, SpecError
-from ml.monitors.embedding import TextCloud, cloud, compare, embedding_drift, load_embedding
+from ml.monitors.embedding import TextCloud, cloud, clouds, compare, embedding_drift, load_embedding
+from ml.monitors.look import Baseline, whole_look
 from ml.results import Measurement, Status, Window
 from ml.spec import ModelSpec, parse_spec
 
@@ -48,7 +49,7 @@ def notes(n: int, seed: int, tools: float = 0.5) -> pd.DataFrame:
 
 
 def measured(model: ModelSpec, reference: pd.DataFrame, current: pd.DataFrame) -> Measurement:
-    (found,) = embedding_drift(model, reference, current, window=DAY)
+    (found,) = embedding_drift(model, clouds(model, reference), clouds(model, current), window=DAY)
     return found
 
 
@@ -106,3 +107,17 @@ def test_only_texts_have_an_embedding():
         parse_spec("name: t\ntask: binary\nfeatures:\n  x: {type: text, embedding: 'a.b'}\n")
     with pytest.raises(SpecError, match="not a function"):
         load_embedding(f"{__name__}:FRUIT")
+
+
+def test_a_look_measures_it():
+    def logged(frame: pd.DataFrame) -> pd.DataFrame:
+        times = pd.date_range(DAY.start, periods=len(frame), freq="min").as_unit("us")
+        never = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+        empty = {"label": None, "label_timestamp": never, "model_version": "1"}
+        return frame.assign(timestamp=times, prediction="0", score=0.5, **empty)
+
+    baseline = Baseline(spec(), logged(notes(400, 1)))
+    seen = whole_look(baseline, logged(notes(300, 2, tools=0.8)), recent=DAY, mature=DAY, at=DAY.end)
+
+    (found,) = (m for m in seen.measurements if m.monitor == "drift.embedding")
+    assert (found.feature, found.status) == ("note", Status.BREACH)
