@@ -126,5 +126,4 @@ def _other_words(scene: Scene, name: str) -> Iterator[Break]:
 
 def _each(column: pd.Series, test: Callable[[str], bool]) -> Mask:
     """Where a text passes; a missing one does not."""
-    passed = column.map(test, na_action="ignore")
-    return np.asarray(passed.fillna(False).astype(bool), dtype=bool)
+    return np.array([isinstance(text, str) and test(text) for text in column], dtype=bool)
