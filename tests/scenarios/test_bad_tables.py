@@ -156,7 +156,8 @@ def test_a_bad_table_is_diagnosed_and_named(folder: Path, tmp_path: Path, name: 
         return
     found = diagnose()
     assert any(word in said(found) for word in mess.named or (found.model,))
-    assert all(figure._repr_png_() for figure in found.plots().values())
+    if task_of(folder) == "binary":  # a picture takes a tenth of a second
+        assert all(figure is None or figure._repr_png_() for figure in map(found.plot, ("quality", "drift", "loss")))
 
 
 @pytest.mark.parametrize("name", BAD_REFERENCES)
