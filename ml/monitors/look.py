@@ -20,7 +20,6 @@ from ml.data.profiles import Profile, profile_frame
 from ml.monitors import rise as rises
 from ml.monitors.drift import drift, movements
 from ml.monitors.embedding import TextCloud, clouds, embedding_drift
-from ml.monitors.embedding import TextCloud, clouds, embedding_drift
 from ml.monitors.performance import Healthy, performance
 from ml.monitors.quality import quality
 from ml.monitors.rise import Rise
@@ -58,10 +57,6 @@ class Baseline:
     @cached_property
     def moved(self) -> dict[str, list[float]]:
         return movements(self.profile, self.pieces, inside=True)
-
-    @cached_property
-    def clouds(self) -> dict[str, TextCloud | str]:
-        return clouds(self.spec, self.frame)
 
     @cached_property
     def clouds(self) -> dict[str, TextCloud | str]:
@@ -124,9 +119,6 @@ def whole_look(
         moved=baseline.moved,
         alpha=DRIFT_SHARE * alpha,
     )
-    if baseline.clouds:
-        here = clouds(spec, frame[frame["timestamp"] >= recent.start])
-        found += embedding_drift(spec, baseline.clouds, here, window=recent, alpha=DRIFT_SHARE * alpha)
     if baseline.clouds:
         here = clouds(spec, frame[frame["timestamp"] >= recent.start])
         found += embedding_drift(spec, baseline.clouds, here, window=recent, alpha=DRIFT_SHARE * alpha)
