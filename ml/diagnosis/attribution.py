@@ -115,6 +115,12 @@ class Slice:
     n: int
 
     @property
+    def alone(self) -> bool:
+        """Whether the rows outside are as ever; where they are clearly harmed too, the slice is only the worst part."""
+        outside_low = 2 * self.outside - self.outside_high
+        return outside_low <= 0.1 * self.harm
+
+    @property
     def text(self) -> str:
         return f"{self.column}={self.value}"
 

@@ -52,7 +52,7 @@ def find_breaks(
         if candidates:
             found.append(max(candidates, key=lambda b: (b.certain, b.strength)))
     found += swapped(scene, drifting)
-    found += incoherent(scene)
+    found += incoherent(scene, {f for b in found if b.certain for f in b.features})
     return _one_per_feature(found)
 
 

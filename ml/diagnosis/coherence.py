@@ -61,10 +61,13 @@ class _Follows:
         return np.asarray(np.abs(scaled[:, target] - terms(scaled) @ weight) > limit, dtype=bool)
 
 
-def incoherent(scene: Scene) -> list[Break]:
-    """Columns swapped in some rows, or that no longer belong to their rows; at most one break."""
+def incoherent(scene: Scene, broken: set[str]) -> list[Break]:
+    """Columns swapped in some rows, or that no longer belong to their rows; at most one break. Columns that are known
+    to be `broken` are left out."""
     names = [f for f in scene.spec.used_features if scene.spec.features[f].type is FeatureType.NUMERIC]
-    names = [f for f in names if scene.healthy[f].std() > 0 and scene.healthy[f].notna().mean() > 0.8][:MOST_COLUMNS]
+    names = [
+        f for f in names if f not in broken and scene.healthy[f].std() > 0 and scene.healthy[f].notna().mean() > 0.8
+    ][:MOST_COLUMNS]
     if len(names) < 2:
         return []
     healthy = scene.healthy[names].dropna().to_numpy(np.float64)
@@ -100,16 +103,24 @@ def _swapped(follows: _Follows, rows: Floats) -> tuple[int, int, Mask, bool] | N
     whether that is certain; healthy rows show how often such a density errs."""
     inverse = np.linalg.pinv(np.cov(follows.first.clip(-REACH, REACH), rowvar=False))
 
+    def strangeness(part: Floats) -> Floats:
+        scaled = follows.scaled(part).clip(-REACH, REACH)
+        return np.asarray(((scaled @ inverse) * scaled).sum(axis=1), dtype=np.float64)
+
+    def turned(part: Floats, a: int, b: int) -> Floats:
+        out = part.copy()
+        out[:, [a, b]] = part[:, [b, a]]
+        return out
+
     def ratio(part: Floats, a: int, b: int) -> Floats:
-        turned = part.copy()
-        turned[:, [a, b]] = part[:, [b, a]]
-        plain, other = (follows.scaled(x).clip(-REACH, REACH) for x in (part, turned))
-        gap = ((plain @ inverse) * plain).sum(axis=1) - ((other @ inverse) * other).sum(axis=1)
-        return np.asarray(np.clip(gap / 2, -8, 8), dtype=np.float64)
+        return np.asarray(np.clip((strangeness(part) - strangeness(turned(part, a, b))) / 2, -8, 8), dtype=np.float64)
+
+    as_ever = float(np.median(strangeness(follows.raw)))
 
     best: tuple[int, int, Mask, bool] | None = None
     most = 0.0
-    for a, b in combinations(range(len(follows.names)), 2):
+    tied = [j for j in range(len(follows.names)) if follows.odd(j, rows) is not None]
+    for a, b in combinations(tied, 2):
         share, gain, mine = mixture(ratio(rows, a, b)[None, :])
         if gain[0] <= max(LEAST_GAIN, most) or share[0] < SHARE:
             continue
@@ -120,6 +131,8 @@ def _swapped(follows: _Follows, rows: Floats) -> tuple[int, int, Mask, bool] | N
         start = onset_row(inside)
         if inside[start:].mean() > 0.6:
             inside[start:] = True
+        if float(np.median(strangeness(turned(rows[inside], a, b)))) > 1.4 * as_ever:
+            continue  # something is wrong with these rows, and an exchange does not put it right
         most, best = float(gain[0]), (a, b, inside, bool(gain[0] > 2 * LEAST_GAIN and gain[0] > 10 * usual))
     return best
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml.metrics import Floats, as_class, positives, probability, row_loss
-from ml.spec import ModelSpec, Task
+from ml.spec import FeatureType, ModelSpec, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,28 @@ def without_skill(before: float, skill: float, error: float, n: int, start: int)
     return LabelFault(
         f"{text}, the model's did by {before:.2f}", start, n, skill, "join the labels to their rows again"
     )
+
+
+def predicted_somewhere(spec: ModelSpec, rows: pd.DataFrame, usual: float) -> bool:
+    """Whether in some half of the rows, by any input, the served answers still follow the labels: then the world has
+    changed in the other half, and the labels are where they belong. rows: with answers and labels."""
+    from ml.diagnosis.trial import skill_of
+
+    for name in spec.used_features:
+        column = rows[name]
+        if spec.features[name].type is FeatureType.NUMERIC:
+            middle = column.median()
+            sides = [(column <= middle).to_numpy(), (column > middle).to_numpy()]
+        else:
+            common = column.astype(str).value_counts().index[:3]
+            sides = [(column.astype(str) == level).to_numpy() for level in common]
+        for inside in sides:
+            if inside.sum() < 40 or rows.loc[inside, "label"].nunique() < 2:
+                continue
+            skill, error = skill_of(spec, rows.loc[inside, "label"], rows.loc[inside])
+            if skill - 2.6 * error > 0 and skill > usual / 3:
+                return True
+    return False
 
 
 def _odds(spec: ModelSpec, run: pd.DataFrame, last: str, share: float) -> float:

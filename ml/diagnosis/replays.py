@@ -78,7 +78,7 @@ def replay_actions(case: Case) -> None:
         found = attribution.slices(spec, case.baseline, case.base_loss, split_rows, case.loss[start:])
         if found:
             f = found[0]
-            named = [x for x in found[:3] if spec.features[x.column].type is not FeatureType.NUMERIC]
+            named = [x for x in found[:3] if spec.features[x.column].type is not FeatureType.NUMERIC and x.alone]
             case.slice = next((x for x in named if x.carries * x.harm > 0.8 * f.carries * f.harm), None)
             case.cite(
                 "slice",
@@ -291,9 +291,9 @@ def _try_retraining(case: Case, part: pd.DataFrame, places: Any, judged: Any) ->
     if h is None or case.moving or case.fault is not None:
         return
     usual, _ = trial.skill_of(case.spec, case.baseline["label"], case.baseline)
-    case.fault = labels.without_skill(usual, *result.skill, result.n, h.start)
-    if case.fault is not None:
-        fault = case.fault
+    fault = labels.without_skill(usual, *result.skill, result.n, h.start)
+    if fault is not None and not labels.predicted_somewhere(case.spec, case.usable.iloc[h.start :], usual):
+        case.fault = fault
         case.cite("label fault", case.ledger.add(
             Kind.LABELS, fault.statement, fault.value, n=fault.n, unit="share", source="labels.without_skill",
         ))  # fmt: skip

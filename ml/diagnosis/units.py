@@ -19,6 +19,8 @@ _FACTORS = (
     24, 7.50062, 6.89476, 4.184, 365.25,
 )  # fmt: skip
 
+SLACK = 0.05
+
 _AFFINE = ((1.8, 32.0), (1.0, 273.15), (-1.0, 0.0), (-1.0, 1.0))
 
 
@@ -52,12 +54,13 @@ def units(scene: Scene, name: str) -> list[Break]:
     share, gain, mine = mixture(ratio)
     order = list(np.argsort(-(gain - 0.02 * np.arange(len(gain)))))  # of two that fit alike, the more common unit
     good = [at for at in order if gain[at] > 0.5 * gain[order[0]]]
-    exact = [at for at in good if _returns_to_grid(ref, cur[mine[at] > 0.5], options[at])]
+    astray = _off_grid(ref, cur)
+    exact = [at for at in good if astray.any() and _returns_to_grid(ref, cur[astray], options[at])]
     for at in [*exact, *order[:3]]:
         if gain[at] < 15 or share[at] * len(cur) < 8:
             continue
         repair = options[at]
-        hit = mine[at] > 0.5
+        hit = astray if at in exact else mine[at] > 0.5
         if hit.sum() < 8:
             continue
         mask = np.zeros(len(column), dtype=bool)
@@ -92,14 +95,18 @@ def units(scene: Scene, name: str) -> list[Break]:
     return []
 
 
-def _returns_to_grid(ref: Floats, broken: Floats, repair: Repair) -> bool:
-    """Whether the healthy values lie on a grid that the broken ones have left, and the repaired ones are back on it (to
-    a twentieth of a step: whoever converted them may have rounded the factor)."""
+def _off_grid(ref: Floats, cur: Floats) -> npt.NDArray[np.bool_]:
+    """The values that have left the grid on which the healthy ones lie; none where there is no grid, or few did."""
     step = grid(ref)
-    if step is None or len(broken) < MIN_ROWS:
-        return False
-    repaired = repair.factor * broken + repair.offset
-    return bool(on_grid(broken, step, 0.05).mean() < 0.5 and on_grid(repaired, step, 0.05).mean() > 0.95)
+    off = np.zeros(len(cur), dtype=bool) if step is None else ~on_grid(cur, step, SLACK)
+    return off if off.sum() >= max(MIN_ROWS, 0.05 * len(cur)) else np.zeros(len(cur), dtype=bool)
+
+
+def _returns_to_grid(ref: Floats, astray: Floats, repair: Repair) -> bool:
+    """Whether repaired values are back on the grid (to a twentieth of a step: whoever converted them may have rounded
+    the factor)."""
+    step = grid(ref)
+    return step is not None and bool(on_grid(repair.factor * astray + repair.offset, step, SLACK).mean() > 0.95)
 
 
 def _ratio(density: Density | Steps, plain: Floats, values: Floats, repair: Repair) -> Floats:
