@@ -117,7 +117,8 @@ def run(setup: Setup, listening: socket.socket) -> None:
     )
     fleet.asked = keeper.ask
     drain = DrainProcess(setup.worker.journal, setup.log_uri, pace=setup.pace)
-    place = Place(setup.worker.jobs, setup.worker.models, setup.worker.journal, setup.saved, setup.worker.allow_pickle)
+    worker = setup.worker
+    place = Place(worker.jobs, worker.models, worker.journal, setup.saved, worker.allow_pickle, keeping=worker.keeping)
     jobs = JobsProcess(place)
 
     def ensure() -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ml.serving.ids import COLUMN, check_row_ids
 from ml.serving.jobs.formats import read_parts
 from ml.serving.jobs.store import BODY, ENDED, RESULT, Jobs, Progress
 from ml.serving.journal import Journal
+from ml.serving.journal import Limits as Keeping
 from ml.serving.preparing import open_version
 from ml.serving.problems import Refused
 from ml.serving.routing import CHAMPION
@@ -40,7 +41,8 @@ EVERY = 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """Where a runner finds things. saved: what is served, see `state`. seconds: that one job may take."""
+    """Where a runner finds things. saved: what is served, see `state`. seconds: that one job may take. keeping: how much
+    the journal may hold."""
 
     jobs: Path
     models: Path
@@ -48,6 +50,7 @@ class Place:
     saved: Path
     allow_pickle: bool = False
     seconds: float = 6 * 3600.0
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class JobsProcess:
@@ -92,7 +95,7 @@ def run_until_idle(place: Place, parent: int) -> None:
     with _alone(place.jobs) as mine:
         if not mine:
             return
-        journal = Journal(place.journal)
+        journal = Journal(place.journal, place.keeping)
         try:
             while not told.is_set() and os.getppid() == parent:
                 jobs.expire(time.time())
