@@ -41,8 +41,8 @@ EVERY = 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """Where a runner finds things. saved: what is served, see `state`. seconds: that one job may take. keeping: how much
-    the journal may hold."""
+    """Where a runner finds things. saved: what is served, see `state`. seconds: that one job may take.
+    keeping: how much the journal may hold."""
 
     jobs: Path
     models: Path
