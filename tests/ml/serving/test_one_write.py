@@ -40,7 +40,7 @@ def recorded() -> Recorded:
 
 @pytest.fixture
 def transport(recorded: Recorded) -> OneWrite:
-    return OneWrite(recorded)  # type: ignore[arg-type]
+    return OneWrite(recorded)
 
 
 def test_head_and_body_leave_together(recorded: Recorded, transport: OneWrite) -> None:
