@@ -147,7 +147,7 @@ def shape(document: dict[str, object]) -> dict[str, str]:
 
 
 def test_every_option_of_the_command_is_on_the_page() -> None:
-    command = get_command(app).commands["serve-model"]  # type: ignore[attr-defined]
+    command = get_command(app).commands["serve-model"]
     options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == options - {"--home"}
 

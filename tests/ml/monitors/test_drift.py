@@ -66,7 +66,7 @@ def test_a_shift_is_seen_where_it_is_and_nowhere_else() -> None:
 def test_a_shift_below_the_floor_is_not_worth_a_note() -> None:
     rng = np.random.default_rng(2)
     found = by_name(drift_of_frames(SPEC, sample(rng, 40_000), sample(rng, 40_000, shift=0.1), WEEK))
-    assert found["weather"].facts["p_adjusted"] < 0.001  # type: ignore[operator]
+    assert found["weather"].facts["p_adjusted"] < 0.001
     assert found["weather"].status is Status.OK
 
 
