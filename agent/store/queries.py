@@ -119,13 +119,17 @@ def past_incident_windows(session: Session, model: str) -> list[Window]:
 
 
 def doubtful_windows(session: Session, model: str, *, since: datetime) -> list[Window]:
-    """Windows of looks whose mean loss had risen by more than half of what is tolerated."""
+    """Windows of looks whose mean loss had risen by more than half of what is tolerated, and by more than chance.
+
+    Leaving out what was worse by chance alone would make all that is left look better than it was.
+    """
     rows = session.execute(
         select(MeasurementRow.window_start, MeasurementRow.window_end).where(
             MeasurementRow.model == model,
             MeasurementRow.monitor == "performance.loss",
             MeasurementRow.window_end > since,
             MeasurementRow.value > MeasurementRow.threshold / 2,
+            MeasurementRow.low > 0,
         )
     )
     return [Window(start, end) for start, end in rows]
