@@ -186,7 +186,7 @@ def _beats(anew: Gain, other: Gain) -> bool:
 def _proven_otherwise(s: Signals, retrain: Gain, enough: float) -> bool:
     """The relation has changed for certain, and a retraining gains for certain; only how much of that gain more data
     always gives is not. That is subtracted to leave healthy models alone, and this one is not healthy."""
-    changed = s.relation_low > 2 * s.tolerance and not s.apart
+    changed = s.relation_low > 2 * s.tolerance and s.relation > 3 * s.inputs and not s.apart
     return changed and retrain.mean > enough and retrain.low + retrain.ordinary > 0
 
 

@@ -33,6 +33,6 @@ def on_grid(values: Floats, step: float, slack: float = 0.0) -> npt.NDArray[np.b
     """Which values are multiples of the step, to `slack` steps (0: rounding aside)."""
     ratio = values / step
     near: npt.NDArray[np.bool_] = np.abs(ratio - np.round(ratio)) <= np.maximum(
-        slack, 1e-7 * np.maximum(np.abs(ratio), 1.0)
+        slack, np.minimum(1e-7 * np.maximum(np.abs(ratio), 1.0), 0.02)
     )
     return near

@@ -82,7 +82,7 @@ def _signals(case: Case) -> decide.Signals:
     if case.rollout is not None and h is not None:
         first = int(np.searchsorted(case.rows, case.rollout.start))
         before, after = case.loss[:first], case.loss[first:]
-        prior = float(before.mean()) if len(before) >= 30 else h.baseline
+        prior = float(before.mean()) if len(before) >= 100 else h.baseline
         if len(after) >= harm.MIN_LABELS:
             step = float(after.mean()) - prior
             paired = gain(Act.ROLLBACK)

@@ -43,6 +43,10 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
     """One exact value far more frequent than before: a sentinel (new, or outside the range) or a default."""
     ref, cur = values_of(scene.healthy[name]), scene.current[name].to_numpy(np.float64)
     level, count = np.unique(cur[np.isfinite(cur)], return_counts=True)
+    series = scene.healthy[name].to_numpy(np.float64)
+    again = np.unique(ref, return_counts=True)[1] / len(ref)
+    sticky = float((series[1:] == series[:-1]).mean() - (again**2).sum()) > 0.1
+    room = (float(ref.max()) - float(ref.min())) / 2
     for value in level[np.argsort(-count)[:3]]:
         now = (cur == value) & scene.known
         start = onset_row(now)
@@ -51,7 +55,8 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
         share = float(now[start:].mean())
         outside = bool(value < ref.min() or value > ref.max())
         expected = max(scene.expected(before, name), scene.largest_before(before, n))
-        if not outside:
+        absurd = bool(value < ref.min() - room or value > ref.max() + room)
+        if not outside or (sticky and not absurd):
             natural = scene.usual_run(scene.healthy[name].to_numpy(np.float64), n)
             expected = max(expected, min(float(before.mean()) + natural, 1.0))
         excess = (share - expected) / max(1 - expected, 1e-9)
@@ -59,8 +64,8 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
         if excess < 0.05 or z < 6 or now.sum() < 8:
             continue
         new = not before.any()
-        if not new and len(np.unique(ref)) < 30 and not outside and (excess < 0.08 or len(np.unique(ref)) < 20):
-            continue
+        if not new and len(np.unique(ref)) < 30 and not outside and (excess < 0.2 or len(np.unique(ref)) < 20):
+            continue  # of few values, one becomes more common by nature
         rest = cur[start:][~now[start:]]
         rest = rest[np.isfinite(rest)]
         if not outside and (limit := _stops_at(ref, rest, value, share)):
@@ -72,10 +77,11 @@ def spikes(scene: Scene, name: str) -> Iterator[Break]:
             continue
         kind = BreakKind.SENTINEL if outside or expected < 0.01 else BreakKind.DEFAULT_FILL
         many = len(np.unique(ref)) >= 30
-        series = scene.healthy[name].to_numpy(np.float64)
-        again = np.unique(ref, return_counts=True)[1] / len(ref)
-        sticky = float((series[1:] == series[:-1]).mean() - (again**2).sum()) > 0.1
-        certain = expected < 0.02 if outside else many and not sticky and (expected < 0.02 or excess > 0.25)
+        certain = (
+            (absurd or not sticky) and expected < 0.02
+            if outside
+            else many and not sticky and (expected < 0.02 or excess > 0.25)
+        )
         yield scene.make(
             kind, (name,), now, None, certain, f"{name!r} is exactly {value:g} ({expected:.1%} expected)", float(z)
         )

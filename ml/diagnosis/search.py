@@ -12,6 +12,7 @@ import pandas as pd
 
 from ml.diagnosis.repair import Repair
 from ml.diagnosis.scene import values_of
+from ml.diagnosis.trial import answer, skill_of
 from ml.metrics import probability, row_loss
 from ml.models.predictor import Predictor
 from ml.spec import FeatureType, ModelSpec
@@ -20,8 +21,9 @@ Floats = npt.NDArray[np.float64]
 MOST_COLUMNS = 12
 LAGS = (1, 2, 3, 6, 12, 24)
 CYCLES = (7, 12, 24)
-BACK = 0.6
-"""Share of the harm that must come back."""
+BACK, BETTER = 0.6, 0.03
+"""Share of the harm that must come back, and by how much better the answers must follow the labels: other shares of the
+classes make any repair look good that moves the scores their way."""
 
 
 def candidates(spec: ModelSpec, healthy: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Repair]:
@@ -67,36 +69,39 @@ def search_by_replay(
 ) -> tuple[Repair, float, float, float] | None:
     """The one repair that brings back most of the harm when the model answers again, with its gain and interval.
 
-    60 % of the harm must come back, at odds that allow for the number of repairs tried, and the repaired values must
-    lie where the `healthy` ones do. A changed relation does not do that. All repairs are tried on 600 rows, the
-    promising ones on 3,000. frame: rows in order of time.
+    60 % of the harm must come back, at odds that allow for the number of repairs tried, the answers must rank better,
+    and the repaired values must lie where the `healthy` ones do. A changed relation does not do that. All repairs are
+    tried on 600 rows, the promising ones on 3,000. frame: rows in order of time.
     """
     span = {
         f: (v.min(), v.max()) for f in spec.used_features if _is_numeric(spec, f) and len(v := values_of(healthy[f]))
     }
     scored = probability(spec, frame) is not None
 
-    def gains(repair: Repair, most: int) -> Floats | None:
+    def replayed(repair: Repair, most: int) -> tuple[Floats, float] | None:
         few = np.linspace(0, len(frame) - 1, min(len(frame), most)).astype(int)
         undone = repair.apply(frame, np.ones(len(frame), dtype=bool)).iloc[few]
         for name in repair.features:
-            if _is_numeric(spec, name) and not (
-                name in span and undone[name].dropna().between(*span[name]).mean() > 0.95
-            ):
+            if not _is_numeric(spec, name):
+                continue
+            if name not in span or undone[name].dropna().between(*span[name]).mean() <= 0.95:
                 return None
-        again = model.predict(undone)
-        score = again["score"].to_numpy() if scored else np.nan
-        after = row_loss(spec, undone.assign(prediction=again["prediction"].to_numpy(), score=score))
-        return np.asarray(loss[few] - after, dtype=np.float64)
+        again = answer(spec, model, undone, scored)
+        after = row_loss(
+            spec, undone.assign(prediction=again["prediction"].to_numpy(), score=again["score"].to_numpy())
+        )
+        return np.asarray(loss[few] - after, dtype=np.float64), skill_of(spec, undone["label"], again)[0]
 
+    served = skill_of(spec, frame["label"], frame)[0]
     best: tuple[Repair, float, float, float] | None = None
     for repair in candidates(spec, healthy, frame):
-        first = gains(repair, 600)
-        if first is None or first.mean() < 0.5 * harm:
+        first = replayed(repair, 600)
+        if first is None or first[0].mean() < 0.5 * harm:
             continue
-        every = gains(repair, 3000)
-        if every is None:
+        full = replayed(repair, 3000)
+        if full is None or full[1] < served + BETTER:
             continue
+        every = full[0]
         gain, error = float(every.mean()), 3.5 * float(every.std()) / np.sqrt(len(every))
         if gain - error > tolerance / 2 and gain > BACK * harm and (best is None or gain > best[1]):
             best = repair, gain, gain - error, gain + error
