@@ -112,7 +112,7 @@ def choose(s: Signals) -> Choice:
         return _of_harm(s, eligible(s.recalibrate, RECALIBRATE_SHARE), enough)
     if s.likely and (choice := _of_likely_harm(s)):
         return choice
-    if s.calibration_broken and s.recalibrate is not None and s.recalibrate.low > enough:
+    if s.calibration_broken and s.recalibrate is not None and _worth_mapping(s, s.recalibrate, enough):
         return Choice(
             Cause.PRIOR_SHIFT, Act.RECALIBRATE, "probabilities are off and a new map from score to probability helps"
         )
@@ -165,6 +165,11 @@ def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
         return Choice(cause_of_change(s), Act.WAIT_FOR_LABELS, why)
     why = "the cases became harder; no action on the model would help"
     return Choice(Cause.HARMFUL_COVARIATE_SHIFT, Act.NO_ACTION, why)
+
+
+def _worth_mapping(s: Signals, gain: Gain, enough: float) -> bool:
+    """Probabilities that are off for certain are worth a new map where that certainly gains, and enough on average."""
+    return gain.low > enough or (gain.low > 0 and gain.mean > s.tolerance)
 
 
 def _of_likely_harm(s: Signals) -> Choice | None:

@@ -60,7 +60,9 @@ def units(scene: Scene, name: str) -> list[Break]:
         if gain[at] < 15 or share[at] * len(cur) < 8:
             continue
         repair = options[at]
-        hit = astray if at in exact else mine[at] > 0.5
+        hit = mine[at] > 0.5
+        if at in exact:
+            hit |= astray
         if hit.sum() < 8:
             continue
         mask = np.zeros(len(column), dtype=bool)
@@ -74,7 +76,7 @@ def units(scene: Scene, name: str) -> list[Break]:
             base = same if len(same) >= MIN_ROWS else ref
         if hit[: start or None].mean() > 0.9 and segment is None and start == 0:
             mask[seen] = True
-        elif float(mask[scope & seen].mean()) > 0.85:
+        elif float(mask[scope & seen].mean()) > (0.7 if at in exact else 0.85):
             # a value that reads the same either way (0) or in the overlap of both units: the break takes whole segments
             mask |= scope & seen
         repaired = np.where(mask, repair.factor * column + repair.offset, column)
