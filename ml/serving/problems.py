@@ -89,7 +89,19 @@ def document(refused: Refused, path: str) -> dict[str, Any]:
         body["error"] = refused.detail
     else:
         body |= {"error_code": _MLFLOW_CODES.get(refused.status, "INTERNAL_ERROR"), "message": refused.detail}
-    return body
+    sayable: dict[str, Any] = _sayable(body)
+    return sayable
+
+
+def _sayable(value: Any) -> Any:
+    """Lone surrogates, which cannot be written, become question marks: what is said may name what a caller sent."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_sayable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _sayable(item) for key, item in value.items()}
+    return value
 
 
 _MLFLOW_CODES = {
