@@ -86,7 +86,8 @@ bench-journal: setup-dev ## logging every answer: a record, the drain's speed, s
 	@$(BIN)/python -m benchmarks.journal
 
 chaos: setup-dev ## workers killed 12,000 times, races in full: about an hour
-	@CHAOS=10 $(PYTEST) tests/agent/chaos --timeout 0
+	@CHAOS=30 $(PYTEST) tests/agent/chaos/test_kills.py --timeout 0
+	@CHAOS=10 $(PYTEST) tests/agent/chaos --ignore tests/agent/chaos/test_kills.py --timeout 0
 
 chaos-serving: setup-dev ## the model server killed 200 times and switched 100 times under load: nothing lost, nothing twice, no failure
 	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 CHAOS_SWITCHES=100 $(PYTEST) -n 0 -s \

@@ -27,12 +27,12 @@ from tests.agent.chaos.failpoints import RETRAIN, ROLLBACK, Failpoint
 from tools import actions
 
 KILLS = {
-    ("rollback", "sqlite"): 900,
-    ("retrain", "sqlite"): 100,
-    ("rollback", "postgresql"): 270,
-    ("retrain", "postgresql"): 30,
+    ("rollback", "sqlite"): 300,
+    ("retrain", "sqlite"): 40,
+    ("rollback", "postgresql"): 90,
+    ("retrain", "postgresql"): 35,
 }
-"""Kills in every check; `make chaos` has ten times as many (CHAOS=10)."""
+"""Kills in every check; `make chaos` has thirty times as many (CHAOS=30)."""
 MOST_IN_A_ROW = 4
 
 

@@ -1,4 +1,4 @@
-"""More than a thousand kills, in processes of their own: see `kills`."""
+"""Hundreds of kills, in processes of their own: see `kills`."""
 
 from __future__ import annotations
 
