@@ -1,4 +1,9 @@
-"""Which inputs moved: explains a diagnosis, never decides one."""
+"""Which inputs moved: explains a diagnosis, never decides one.
+
+Not `ml.monitors.drift`, on purpose. A monitor compares counts in fixed bins, cheap for ever and calibrated to alarm; a
+diagnosis has both frames in memory, looks once, and needs an effect that means the same for a few hundred rows as for
+many: the largest difference of two distributions, which needs no bins and no profile of the reference.
+"""
 
 from __future__ import annotations
 
