@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ml.errors import Unavailable
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 ROWS = (1, 2, 5, 10, 50, 100, 500, 1_000, 5_000, 20_000, 50_000)
+LOOKS = 20
 CONTENT_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 
 
@@ -113,7 +117,9 @@ class Metrics:
         self._engine_bytes.set(nbytes)
 
     def text(self, follower: Follower, drained: Drained) -> bytes:
-        """Everything that all processes counted, and how things stand now, as Prometheus reads it."""
+        """Everything that all processes counted, and how things stand now, as Prometheus reads it.
+
+        Raises: Unavailable, when a process stays half way through making its file."""
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
@@ -121,7 +127,12 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
         registry.register(_Standing(follower, drained))
-        return generate_latest(registry)
+        for _ in range(LOOKS):
+            try:
+                return generate_latest(registry)
+            except (struct.error, RuntimeError):  # a process that starts has made its file and written nothing yet
+                time.sleep(0.005)
+        raise Unavailable("What was counted cannot be read at the moment; ask again.")
 
 
 class _Standing:

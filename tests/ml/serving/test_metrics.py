@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
+from ml.errors import Unavailable
 from ml.models.registry import Registry
+from ml.serving.backlog import Drained
+from ml.serving.follower import Follower
+from ml.serving.metrics import FOLDER, Metrics
 from tests.ml.serving.conftest import HOUSE, Shop
 from tests.ml.serving.test_server import serving
 
@@ -77,3 +83,20 @@ def test_two_processes_are_counted_as_one_server_also_after_one_of_them_died(
         server.wait_for(lambda client: read(client)["engines",] == 4)
         with server.client() as client:
             assert read(client)["rows_total", "price", "champion", "1"] == 42
+
+
+def test_a_process_that_has_just_made_its_file_does_not_spoil_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))  # both are put back after
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    metrics = Metrics(tmp_path)
+    metrics.replied(200, 1)
+    (tmp_path / "counter_1.db").touch()
+    follower = Follower(tmp_path, lambda model, version, broken: None)
+    with pytest.raises(Unavailable):
+        metrics.text(follower, Drained())
+    soon = threading.Timer(0.02, lambda: (tmp_path / "counter_1.db").write_bytes(bytes(4096)))
+    soon.start()
+    assert b"watchkeeper_serving_requests_total" in metrics.text(follower, Drained())
+    soon.join()
