@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from ml.spec import Release
+
 
 class ActionKind(StrEnum):
     RETRAIN = "retrain"
@@ -22,6 +24,7 @@ class ActionKind(StrEnum):
     RECALIBRATE = "recalibrate"
     REFRESH_REFERENCE = "refresh_reference"
     FIX_DATA = "fix_data"
+    SILENCE = "silence"
     WAIT_FOR_LABELS = "wait_for_labels"
     NO_ACTION = "no_action"
 
@@ -37,6 +40,11 @@ class _Action(BaseModel):
     model: str
 
 
+def _staged() -> Any:
+    """Stages that the spec asked for when this was proposed; what has none is as it was before there were stages."""
+    return Field(None, description="the stages of its release; none: at once", exclude_if=lambda value: value is None)
+
+
 class Retrain(_Action):
     """Train a new version on a pinned data window and, if it passes the gate, make it champion."""
 
@@ -45,6 +53,7 @@ class Retrain(_Action):
     data_version: str = Field(description="pinned version of the prediction log")
     window_start: datetime
     window_end: datetime
+    release: Release | None = _staged()
 
 
 class Rollback(_Action):
@@ -61,6 +70,7 @@ class Promote(_Action):
     kind: Literal[ActionKind.PROMOTE] = ActionKind.PROMOTE
     expected_version: str
     to_version: str
+    release: Release | None = _staged()
 
 
 class Recalibrate(_Action):
@@ -71,6 +81,7 @@ class Recalibrate(_Action):
     data_version: str
     window_start: datetime
     window_end: datetime
+    release: Release | None = _staged()
 
 
 class RefreshReference(_Action):
@@ -92,6 +103,15 @@ class FixData(_Action):
     notify: str = ""
 
 
+class Silence(_Action):
+    """Open no incident for these alerts until a time; measuring goes on. No model changes."""
+
+    kind: Literal[ActionKind.SILENCE] = ActionKind.SILENCE
+    monitor: str | None = Field(None, description="`drift.psi`, or a family such as `drift`; none is every monitor")
+    feature: str | None = Field(None, description="a column; none is every column, and the model as a whole")
+    until: datetime
+
+
 class WaitForLabels(_Action):
     """Too few mature labels to tell: look again when they are due."""
 
@@ -107,7 +127,7 @@ class NoAction(_Action):
 
 
 Action = Annotated[
-    Retrain | Rollback | Promote | Recalibrate | RefreshReference | FixData | WaitForLabels | NoAction,
+    Retrain | Rollback | Promote | Recalibrate | RefreshReference | FixData | Silence | WaitForLabels | NoAction,
     Field(discriminator="kind"),
 ]
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -139,6 +159,9 @@ CHARACTER: Mapping[ActionKind, Character] = {
     ActionKind.REFRESH_REFERENCE: Character(Risk.LOW, False, "set the earlier reference again", "monitoring only"),
     ActionKind.FIX_DATA: Character(
         Risk.LOW, False, "mark the window fit again", "one message, and the training data of this window"
+    ),
+    ActionKind.SILENCE: Character(
+        Risk.LOW, False, "it ends by itself; end it sooner with `watchkeeper silence end`", "alerts of this model"
     ),
     ActionKind.WAIT_FOR_LABELS: Character(Risk.LOW, False, "nothing to undo", "none"),
     ActionKind.NO_ACTION: Character(Risk.LOW, False, "nothing to undo", "none"),

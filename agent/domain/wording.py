@@ -142,6 +142,10 @@ def in_order_to(action: Mapping[str, Any]) -> str:
             columns, repair = names(list(action.get("features", []))), visible(action.get("repair", ""))
             since = _time(action, "onset")
             return f"have {columns} repaired at the source ({repair}), and keep the rows since {since} out of training"
+        case "silence":
+            what = visible(action.get("monitor") or "all alerts", 80)
+            of = f" of {visible(action['feature'], 80)}" if action.get("feature") else ""
+            return f"silence {what}{of} until {_time(action, 'until')}"
         case "wait_for_labels":
             return f"wait for {action.get('labels_needed', '?')} more labels"
         case "no_action":
@@ -156,6 +160,7 @@ DONE: Mapping[str, str] = {
     "promote": "promotion",
     "refresh_reference": "change of reference",
     "fix_data": "data repair",
+    "silence": "silence",
     "wait_for_labels": "wait for labels",
     "no_action": "no action",
 }

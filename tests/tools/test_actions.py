@@ -15,7 +15,9 @@ ROLLBACK = Rollback(model="churn", expected_version="2", to_version="1")
 
 def test_a_diagnosis_and_the_tools_speak_of_the_same_actions():
     assert [act.value for act in Act if act.value not in set(ActionKind)] == []
-    assert {act.value for act in Act} == {kind.value for kind in ActionKind} == {kind.value for kind in CHARACTER}
+    by_people = {ActionKind.SILENCE}
+    assert {act.value for act in Act} == {kind.value for kind in ActionKind if kind not in by_people}
+    assert set(CHARACTER) == set(ActionKind)
 
 
 def test_an_action_survives_the_way_through_json():

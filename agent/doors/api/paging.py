@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from agent.domain.errors import InvalidInput
-from agent.doors.clean import clean_text
+from tools.clean import clean_text
 
 Item = TypeVar("Item")
 Keys = tuple[InstrumentedAttribute[Any], ...]

@@ -14,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from agent.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable, WatchkeeperError
-from agent.doors.clean import clean_text
+from tools.clean import clean_text
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"

@@ -16,7 +16,6 @@ from agent.domain.errors import InvalidInput
 from agent.doors.api.inputs import RecordId, ServicesDep
 from agent.doors.api.problems import Problem
 from agent.doors.api.reports import find_report
-from agent.doors.clean import clean_text
 from agent.doors.console import words
 from agent.doors.console.incident import read_incident
 from agent.doors.console.loop import read_bar, read_loop
@@ -25,6 +24,7 @@ from agent.pipeline import approve as decisions
 from agent.pipeline.freeze import freeze, unfreeze
 from agent.store import queries
 from agent.store.tables import Proposal
+from tools.clean import clean_text
 
 HERE = Path(__file__).parent
 MOST_FIELDS = 20
