@@ -60,13 +60,17 @@ def drift(
 
 
 def performance(
-    context: ToolContext, model: ModelName, since: Since | None = None, until: Until | None = None
+    context: ToolContext,
+    model: ModelName,
+    since: Since | None = None,
+    until: Until | None = None,
+    cursor: Cursor | None = None,
 ) -> ToolResult:
-    """How well a model does against its labels over time, the change from first to last, the loss by slice, and what is
-    estimated where labels are missing. `better` says whether lower or higher is."""
+    """How well a model does against its labels over time (newest first), the change from first to last, the loss by
+    slice, and what is estimated where labels are missing. `better` says whether lower or higher is."""
     within = span(since, until, context.now)
     source = query(f"/api/v1/models/{model}/performance", since=within.since)
-    return answer(context.records.performance(model, within), source)
+    return answer(context.records.performance(model, within, cursor), source)
 
 
 def versions(
