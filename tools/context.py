@@ -13,12 +13,15 @@ from tools.actions import ActionKind
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. models: names, or patterns such as `churn-*`, that they may see and propose for; None is all."""
+    """Who calls, by the name that decisions know them by: for a token that is its owner, who cannot approve what it
+    asked for. models: names, or patterns such as `churn-*`, that they may see and propose for; None is all. through:
+    what they call through (a token's id, a conversation), for the audit."""
 
     name: str
     kind: Literal["person", "token", "agent"] = "person"
     models: frozenset[str] | None = None
     may_propose: bool = False
+    through: str = ""
 
     def sees(self, model: str) -> bool:
         """Whether `model` is within what this caller may see.

@@ -197,9 +197,9 @@ def rollback(spec: ModelSpec, frame: pd.DataFrame, previous: Predictor) -> Trial
     return compare(spec, Act.ROLLBACK, frame, after, parameters={"to_version": previous.version})
 
 
-def recalibrate(spec: ModelSpec, frame: pd.DataFrame, judged: Mask) -> Trial | None:
-    """A logistic on the logit of the served score, out of fold, compared on the `judged` rows; None where the task
-    or the rows do not allow it."""
+def recalibrated(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """The served answers with scores from a logistic on the logit of the score, out of fold; None where the task or the
+    rows do not allow it."""
     if spec.task is not Task.BINARY:
         return None
     p = probability(spec, frame)
@@ -216,8 +216,13 @@ def recalibrate(spec: ModelSpec, frame: pd.DataFrame, judged: Mask) -> Trial | N
         test = fold == k
         if test.any() and len(np.unique(truth[~test])) == 2:
             score[test] = LogisticRegression(C=10.0).fit(logit[~test], truth[~test]).predict_proba(logit[test])[:, 1]
-    after = frame[["prediction", "score"]].assign(score=score)
-    return compare(spec, Act.RECALIBRATE, frame[judged], after[judged])
+    return frame[["prediction", "score"]].assign(score=score)
+
+
+def recalibrate(spec: ModelSpec, frame: pd.DataFrame, judged: Mask) -> Trial | None:
+    """Refit the map from score to probability, compared on the `judged` rows; None where that cannot be done."""
+    after = recalibrated(spec, frame)
+    return None if after is None else compare(spec, Act.RECALIBRATE, frame[judged], after[judged])
 
 
 def retrain(
