@@ -2,7 +2,8 @@
 
 An execution is two transactions around each effect: the intent before it, the result after it. Every write carries the
 token of the claim; a worker that wakes after its lease finds a newer token and writes nothing. Leases run on the real
-clock, whatever clock the watch lives in.
+clock, whatever clock the watch lives in. A model has one execution running at a time; one that waits between two stages
+of a release holds no lease, and lets only an undo and what changes no model go before it.
 """
 
 from __future__ import annotations
@@ -12,24 +13,38 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, or_, select
-from sqlalchemy.orm import Session
 
-from agent.domain.deciding import When
-from agent.domain.errors import Conflict, Held, LeaseLost, Refused, Superseded, Unavailable, WatchkeeperError
-from agent.domain.incident import IncidentEvent, IncidentState
-from agent.domain.proposal import ProposalEvent, ProposalState
-from agent.pipeline.execute import STEPS, Work, finish
+from agent.domain.errors import (
+    Held,
+    LeaseLost,
+    Refused,
+    Superseded,
+    Unavailable,
+    Unclear,
+    Waits,
+    WatchkeeperError,
+)
+from agent.domain.incident import IncidentEvent
+from agent.domain.proposal import ProposalEvent
+from agent.pipeline.abandon import give_up
+from agent.pipeline.execute import STEPS, finish
 from agent.pipeline.freeze import held_back
-from agent.pipeline.release import require_released, start_of
+from agent.pipeline.locks import locked_incident
+from agent.pipeline.pauses import owned, park, put_off, step_of
+from agent.pipeline.release import require_released
 from agent.pipeline.services import Services
+from agent.pipeline.stages import is_stage, with_stages
+from agent.pipeline.turns import may_go_on
+from agent.pipeline.work import Work
 from agent.store import audit, queries
 from agent.store.changes import move_incident, move_proposal, promise
-from agent.store.tables import Execution, ExecutionStep, Incident, Proposal
+from agent.store.tables import Execution, ExecutionStep, Proposal
 from tools import actions
 from tools.actions import ActionKind
 
@@ -51,96 +66,119 @@ def run_ready(services: Services, *, worker: str) -> int:
 def claim(services: Services, *, worker: str) -> Execution | None:
     """Take the oldest execution that may go on now; None when there is none (kill switch, freeze, hourly bound)."""
     with services.store.write() as session:
-        wall = services.wall()
+        wall, now = services.wall(), services.now(session)
         rows = session.scalars(
             select(Execution)
-            .where(or_(Execution.state == "ready", and_(Execution.state == "running", Execution.lease_until < wall)))
+            .where(
+                or_(
+                    Execution.state == "ready",
+                    and_(Execution.state == "running", Execution.lease_until < wall),
+                    and_(Execution.state == "waiting", or_(Execution.resume_at <= now, Execution.cancelled != "")),
+                )
+            )
             .order_by(Execution.created_at)
             .with_for_update(skip_locked=True)
         ).all()
-        row = next((row for row in rows if _may_go_on(services, session, row)), None)
+        row = next((row for row in rows if may_go_on(services, session, row)), None)
         if row is None:
             return None
         proposal = session.get_one(Proposal, row.proposal_id)
-        row.worker, row.token, row.lease_until = worker, row.token + 1, wall + LEASE
-        if row.state == "ready":
-            row.state, row.started_at, proposal.started_at = "running", wall, services.now(session)
-            move_proposal(session, proposal, ProposalEvent.START, at=services.now(session), actor=worker)
-        else:
-            audit.append(
-                session,
-                at=services.now(session),
-                actor=worker,
-                event="execution taken over",
-                subject=proposal.id,
-                data={"token": row.token},
-            )
+        before, left = row.state, row.worker
+        row.worker, row.token, row.lease_until, row.resume_at = worker, row.token + 1, wall + LEASE, None
+        row.state = "running"
+        if before == "ready":
+            row.started_at, proposal.started_at = wall, now
+            move_proposal(session, proposal, ProposalEvent.START, at=now, actor=worker)
+        elif before == "running":
+            event = "execution taken over" if left else "execution tried again"
+            audit.append(session, at=now, actor=worker, event=event, subject=proposal.id, data={"token": row.token})
         return row
 
 
-def _may_go_on(services: Services, session: Session, row: Execution) -> bool:
-    """Whether policy and kill switch let an execution start, or be taken over, now.
-
-    One that may have switched a version already is taken over in any case: what it did must be recorded.
-    """
-    held = bool(held_back(services, session, hold=True))
-    if row.state == "running":
-        return queries.may_have_switched(session, row) or not held
-    if held:
-        return False
-    proposal = session.get_one(Proposal, row.proposal_id)
-    if proposal.state != ProposalState.APPROVED:
-        row.state, row.error = "superseded", f"its proposal is {proposal.state}, not approved"
-        at = services.now(session)
-        audit.append(
-            session, at=at, actor="executor", event="execution dropped", subject=proposal.id, data={"why": row.error}
-        )
-        return False
-    try:
-        require_released(session, proposal)
-    except Conflict:
-        return True  # run finds the same, and ends it
-    return start_of(services, session, proposal).when is not When.LATER
-
-
 def run(services: Services, execution: Execution) -> None:
-    """Run a claimed execution to its end. A lost lease ends it here without a trace: another worker has it.
+    """Run a claimed execution to its end, or until it has to wait. A lost lease ends it here without a trace: another
+    worker has it.
 
-    Where the database or the registry is out of reach, nobody knows yet what was done: it stays as it is, and is taken
-    over when its lease has run out. Anything else that goes wrong ends it, and never the worker.
+    Where the database or the registry is out of reach, nobody knows yet what was done: it is tried again after a while,
+    by whoever is there. Anything else that goes wrong ends it, and never the worker.
     """
-    started = time.perf_counter()
+    at = _At()
     try:
-        with services.store.read() as session:
-            proposal = session.get_one(Proposal, execution.proposal_id)
-            require_released(session, proposal)
-            spec = queries.spec_of(session, proposal.model)
-        action = actions.parse_action(proposal.action)
-        with _heartbeat(services, execution) as stopped:
-            work = Work(services, proposal, action, spec, services.now(), attempt=execution.token, stopped=stopped)
-            for position, (name, step) in enumerate(STEPS[ActionKind(proposal.kind)]):
-                done = _intend(services, execution, name, position)
-                work.progress = partial(_note, services, execution, name)
-                work.results[name] = done if done is not None else dict(step(work))
-                if done is None:
-                    with _recorded_or_later():
-                        _record(services, execution, name, work.results[name])
-        with _recorded_or_later():
-            _end(services, execution, work, time.perf_counter() - started)
+        try:
+            _carry_out(services, execution, at)
+        except (LeaseLost, Unavailable, Held, Waits) as error:
+            _let_go(services, execution, at, error)
     except LeaseLost as error:
         log.warning("execution %s: %s", execution.id, error)
     except Unavailable as error:
         log.warning("execution %s is taken up again when its lease has run out: %s", execution.id, error)
-    except Held as error:
-        log.warning("execution %s waits, and is taken up again afterwards: %s", execution.id, error)
     except Superseded as error:
-        _abandon(services, execution, ProposalEvent.SUPERSEDE, "superseded", str(error))
+        give_up(services, execution, ProposalEvent.SUPERSEDE, "superseded", str(error))
     except Refused as error:
-        _abandon(services, execution, ProposalEvent.ABORT, "failed", str(error))
+        ask = at.work if isinstance(error, Unclear) else None
+        give_up(services, execution, ProposalEvent.ABORT, "failed", str(error), ask=ask)
     except Exception as error:  # the edge of the job: a step may run a user's trainer
         log.exception("execution %s failed", execution.id)
         why = str(error) if isinstance(error, WatchkeeperError) else f"{type(error).__name__}: {error}"
-        _abandon(services, execution, ProposalEvent.ABORT, "failed", why)
+        give_up(services, execution, ProposalEvent.ABORT, "failed", why)
+
+
+@dataclass
+class _At:
+    """Where an execution is: its work, the step that runs, and whether its version answers beside the champion."""
+
+    work: Work | None = None
+    step: str = ""
+    released: bool = False
+
+
+def _carry_out(services: Services, execution: Execution, at: _At) -> None:
+    started = time.perf_counter()
+    with services.store.read() as session:
+        proposal = session.get_one(Proposal, execution.proposal_id)
+        spec = queries.spec_of(session, proposal.model)
+        at.released = queries.was_released(session, execution)
+        require_released(session, proposal)
+    action = actions.parse_action(proposal.action)
+    with _heartbeat(services, execution) as stopped:
+        work = Work(services, proposal, action, spec, services.now(), attempt=execution.token, stopped=stopped)
+        at.work = work
+        for position, (name, step) in enumerate(with_stages(STEPS[ActionKind(proposal.kind)], work)):
+            done = _intend(services, execution, name, position)
+            at.step, at.released = name if done is None else "", at.released or is_stage(name)
+            work.progress = partial(_note, services, execution, name)
+            work.results[name] = done if done is not None else dict(step(work))
+            at.step = ""
+            if done is None:
+                with _recorded_or_later():
+                    _record(services, execution, name, work)
+            _require_passed(name, work.results[name])
+    with _recorded_or_later():
+        _end(services, execution, work, time.perf_counter() - started)
+
+
+def _require_passed(name: str, result: dict[str, Any]) -> None:
+    """Raises: Refused, Unclear for a stage of a release that did not pass."""
+    if is_stage(name) and result.get("verdict") in ("failed", "inconclusive"):
+        kind = Refused if result["verdict"] == "failed" else Unclear
+        raise kind(f"{result['stage']}: {result['statement']} The release was ended; the champion is as it was.")
+
+
+def _let_go(services: Services, execution: Execution, at: _At, error: WatchkeeperError) -> None:
+    """What cannot go on now is left to whoever comes next. Raises: Refused when it has been tried often enough."""
+    if isinstance(error, Waits):
+        park(services, execution, error.until, at.step, error.found)
+    elif isinstance(error, Held) and at.released:
+        log.info("execution %s waits, and goes on afterwards: %s", execution.id, error)
+        park(services, execution, None)
+    elif isinstance(error, Held):
+        log.warning("execution %s waits, and is taken up again afterwards: %s", execution.id, error)
+    elif isinstance(error, Unavailable) and at.step:
+        log.warning("execution %s: %s is tried again: %s", execution.id, at.step, error)
+        if given_up := put_off(services, execution, at.step, error):
+            raise Refused(given_up) from error
+    else:
+        raise error
 
 
 @contextmanager
@@ -155,23 +193,13 @@ def _recorded_or_later() -> Iterator[None]:
         raise Unavailable(f"what was done could not be recorded ({type(error).__name__})") from error
 
 
-def _owned(session: Session, execution: Execution) -> Execution:
-    """The execution, locked and still ours. Raises: LeaseLost."""
-    row = session.scalar(select(Execution).where(Execution.id == execution.id).with_for_update())
-    if row is None or row.state != "running" or row.token != execution.token:
-        raise LeaseLost(
-            f"execution {execution.id} was taken over after its lease; nothing was written by {execution.worker}"
-        )
-    return row
-
-
 def _intend(services: Services, execution: Execution, name: str, position: int) -> dict[str, Any] | None:
     """Write down that a step is about to run; its result instead, when it ran before a crash.
 
-    What `recheck` found before a crash is asked again, as long as no version can have been switched.
+    What `recheck` found before a crash is asked again, until a version is released; each stage asks anew what it needs.
     """
     with services.store.write() as session:
-        row = _owned(session, execution)
+        row = owned(session, execution)
         row.lease_until = services.wall() + LEASE
         switched = queries.may_have_switched(session, row)
         if row.cancelled and not switched:
@@ -181,7 +209,7 @@ def _intend(services: Services, execution: Execution, name: str, position: int) 
         )
         if step is None and (said := held_back(services, session, hold=True)):
             raise Held(said)
-        stale = name == "recheck" and not switched
+        stale = name == "recheck" and not switched and not queries.was_released(session, row)
         if step is not None and step.state == "done" and not stale:
             return dict(step.result or {})
         if step is None:
@@ -204,32 +232,42 @@ def _note(services: Services, execution: Execution, name: str, phase: str) -> No
     """What a long step is at, for those who wait; it must not stop the step."""
     try:
         with services.store.write() as session:
-            _owned(session, execution)
-            step = _step(session, execution, name)
+            owned(session, execution)
+            step = step_of(session, execution, name)
             step.result = {"phase": phase, "since": services.wall().isoformat()}
     except (LeaseLost, Unavailable) as error:
         log.warning("execution %s: its progress could not be noted: %s", execution.id, error)
 
 
-def _step(session: Session, execution: Execution, name: str) -> ExecutionStep:
-    return session.scalars(
-        select(ExecutionStep).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == name)
-    ).one()
-
-
-def _record(services: Services, execution: Execution, name: str, result: dict[str, Any]) -> None:
+def _record(services: Services, execution: Execution, name: str, work: Work) -> None:
     with services.store.write() as session:
-        _owned(session, execution)
-        step = _step(session, execution, name)
-        step.state, step.result, step.done_at = "done", result, services.wall()
+        owned(session, execution)
+        step, result = step_of(session, execution, name), work.results[name]
+        step.state, step.result, step.done_at, step.error = "done", result, services.wall(), ""
+        if not is_stage(name):
+            return
+        at, proposal = services.now(session), work.proposal
+        audit.append(
+            session, at=at, actor=execution.worker or "", event=f"release {name}", subject=proposal.id, data=result
+        )
+        if result.get("verdict") == "passed":
+            promise(
+                session,
+                key=f"stage:{proposal.id}:{name}",
+                recipient=work.spec.owner or "approvers",
+                title=f"{proposal.model}: version {work.version} passed its stage {result['stage']}",
+                body=f"{result['statement']} The release goes on; `watchkeeper cancel {proposal.id}` ends it.",
+                subject=proposal.id,
+                at=at,
+            )
 
 
 def _end(services: Services, execution: Execution, work: Work, seconds: float) -> None:
     """State, our own effects, audit and outbox, committed together."""
     with services.store.write() as session:
-        row = _owned(session, execution)
+        row = owned(session, execution)
         proposal = session.get_one(Proposal, row.proposal_id)
-        incident = _incident(session, proposal)
+        incident = locked_incident(session, proposal)
         finish(session, work)
         row.state, row.finished_at, row.seconds = "done", services.wall(), seconds
         move_proposal(
@@ -252,35 +290,6 @@ def _end(services: Services, execution: Execution, work: Work, seconds: float) -
             )
 
 
-def _incident(session: Session, proposal: Proposal) -> Incident | None:
-    """The incident, locked before the audit is: in that order everybody takes them."""
-    return session.get(Incident, proposal.incident_id, with_for_update=True) if proposal.incident_id else None
-
-
-def _abandon(services: Services, execution: Execution, event: ProposalEvent, state: str, why: str) -> None:
-    """End an execution that did not do what it was to do; the champion is as it was, and a person is told."""
-    try:
-        with services.store.write() as session:
-            row = _owned(session, execution)
-            proposal = session.get_one(Proposal, row.proposal_id)
-            incident, now = _incident(session, proposal), services.now(session)
-            row.state, row.finished_at, row.error = state, services.wall(), why
-            move_proposal(session, proposal, event, at=now, actor=execution.worker or "", reason=why)
-            if incident is not None and incident.state == IncidentState.ACTING:
-                move_incident(session, incident, IncidentEvent.ABORT, at=now, actor="watchkeeper", reason=why)
-            promise(
-                session,
-                key=f"abandoned:{proposal.id}",
-                recipient=queries.spec_of(session, proposal.model).owner or "approvers",
-                title=f"{proposal.model}: {proposal.kind} was not done",
-                body=why,
-                subject=proposal.id,
-                at=now,
-            )
-    except LeaseLost as error:
-        log.warning("execution %s: %s", execution.id, error)
-
-
 @contextmanager
 def _heartbeat(services: Services, execution: Execution) -> Iterator[Callable[[], WatchkeeperError | None]]:
     """Renew the lease while a long step runs; gives what such a step asks whether it is to go on."""
@@ -291,7 +300,7 @@ def _heartbeat(services: Services, execution: Execution) -> Iterator[Callable[[]
         while not stop.wait(BEAT):
             try:
                 with services.store.write() as session:
-                    row = _owned(session, execution)
+                    row = owned(session, execution)
                     row.lease_until = services.wall() + LEASE
                     if row.cancelled:
                         reasons.append(Refused(f"cancelled {row.cancelled}"))

@@ -164,6 +164,36 @@ class Verification(_Part):
     time: Duration = Field(timedelta(days=14), description="after this long without them the verdict is inconclusive")
 
 
+def _per_cent(value: object) -> object:
+    return value.strip().removesuffix("%") if isinstance(value, str) and value != "shadow" else value
+
+
+Stage = Annotated[Literal["shadow"] | Annotated[float, Field(gt=0, le=100)], BeforeValidator(_per_cent)]
+
+
+class Release(_Part):
+    """How a version that passed its gate takes over: at once, or in stages that the model server plays. Each stage has
+    its verdict on the version's own answers; a stage that fails or stays unclear ends the release."""
+
+    stages: tuple[Stage, ...] = Field(
+        (), description="`shadow`, then shares of the traffic in per cent, rising: `[shadow, 1, 10, 50, 100]`"
+    )
+    rows: int = Field(200, ge=30, description="labelled answers of the version that a stage needs to pass")
+    time: Duration = Field(timedelta(days=3), gt=timedelta(0), description="how long a stage lasts at most")
+
+    @model_validator(mode="after")
+    def _rises(self) -> Release:
+        shares = [stage for stage in self.stages if stage != "shadow"]
+        if shares != sorted(set(shares)) or "shadow" in self.stages[1:]:
+            raise ValueError("stages: `shadow` comes first, and shares rise, such as [shadow, 1, 10, 50, 100]")
+        return self
+
+    @property
+    def beside(self) -> tuple[str | float, ...]:
+        """The stages in which the version answers beside the champion; 100 % is to be the champion."""
+        return tuple(stage for stage in self.stages if stage != 100)
+
+
 class Logging(_Part):
     """How much of what the model server answers is kept row by row. Below 1, predictions are chosen by a hash of their
     id; all others are counted in hourly profiles beside the log, in the bins that the watch compares in. Labels of
@@ -207,6 +237,7 @@ class ModelSpec(_Part):
         Alerts(), description="severities: quality warning, drift info, performance critical, estimation warning"
     )
     training: Training = Field(Training(), description="how a new version is made")
+    release: Release = Field(Release(), description="how an accepted version takes over")
     verification: Verification = Field(Verification(), description="how an action is judged afterwards")
     logging: Logging = Field(Logging(), description="how much of the model server's traffic is kept row by row")
     serving: Serving = Field(Serving(), description="how the model server answers; read when a version is loaded")

@@ -62,13 +62,13 @@ def take_turns(services: Services, model: str | None, at: str | None) -> list[di
 def waits_to_start(services: Services, model: str) -> list[str]:
     """What is approved and held back, and by what: kill switch, freeze, hourly bound, cooldown."""
     with services.store.read() as session:
-        live = queries.live_proposal(session, model)
-        if live is None or live.state != ProposalState.APPROVED:
-            return []
-        start = start_of(services, session, live)
-    if start.when is When.NOW:
-        return []
-    return [f"Approved and held back: {live.kind} of {model} ({live.id}): {start.reason}."]
+        approved = [row for row in queries.live_proposals(session, model) if row.state == ProposalState.APPROVED]
+        starts = [(row, start_of(services, session, row)) for row in approved]
+    return [
+        f"Approved and held back: {row.kind} of {model} ({row.id}): {start.reason}."
+        for row, start in starts
+        if start.when is not When.NOW
+    ]
 
 
 def _nothing_to_see(services: Services, spec: ModelSpec, moment: datetime, *, asked: bool) -> str | None:

@@ -3,6 +3,8 @@
 WatchkeeperError
 ├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
 ├── Refused               a gate said no, or the step failed; nothing changed    (recorded)
+│   └── Unclear           a stage ended without a verdict; a person is asked     (recorded)
+├── Waits                 a stage wants to be asked again later                  (internal)
 └── Conflict
     ├── IllegalTransition the event does not apply to the state                  (exit 1, 409)
     ├── Expired           the time to decide or to execute has passed            (exit 1, 409)
@@ -10,6 +12,10 @@ WatchkeeperError
     ├── Held              the kill switch or a freeze; it goes on afterwards     (internal)
     └── LeaseLost         another worker has taken the execution over            (internal)
 """
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from ml.errors import Conflict, DataError, InvalidInput, NotFound, SpecError, Unavailable, WatchkeeperError
 
@@ -27,6 +33,8 @@ __all__ = [
     "SpecError",
     "Superseded",
     "Unavailable",
+    "Unclear",
+    "Waits",
     "WatchkeeperError",
 ]
 
@@ -37,6 +45,18 @@ class NotAllowed(WatchkeeperError):
 
 class Refused(WatchkeeperError):
     """A gate said no (data unfit, challenger not better), or a step could not be done; the champion stays."""
+
+
+class Unclear(Refused):
+    """A stage of a release ended and nobody can say whether the version is good; a person is asked."""
+
+
+class Waits(WatchkeeperError):
+    """It is too early to say; the step is to be asked again at `until`, by any worker. found: what it saw so far."""
+
+    def __init__(self, until: datetime, found: Mapping[str, Any]) -> None:
+        super().__init__(f"waits until {until:%Y-%m-%d %H:%M} UTC")
+        self.until, self.found = until, dict(found)
 
 
 class Superseded(Conflict):

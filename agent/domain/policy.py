@@ -86,6 +86,10 @@ class Policy(_Part):
         timedelta(hours=12),
         description="after an action, or a proposal that ended, none for the same model; an undo need not wait",
     )
+    flap_window: Duration = Field(
+        timedelta(days=7),
+        description="a version that a rollback took away is not proposed again by the watch for so long; a person may",
+    )
     max_actions_per_hour: int = Field(2, ge=0, description="starts of executions, for each model")
     time_zone: Zone = Field("UTC", description="of the freezes")
     freezes: tuple[Freeze, ...] = Field((), description="spans in which nothing is executed")

@@ -6,7 +6,6 @@ proposal, incident, audit), so that whoever decides at the same moment waits, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import and_, or_, select, update
@@ -17,6 +16,7 @@ from agent.domain.errors import Conflict, Expired, InvalidInput, NotAllowed
 from agent.domain.incident import IncidentEvent
 from agent.domain.policy import BY_POLICY, Policy, folded
 from agent.domain.proposal import ProposalEvent, ProposalState
+from agent.pipeline.locks import lock_free, locked
 from agent.pipeline.propose import champion_of, overtaken_by
 from agent.pipeline.release import given_on, request_of, require_intact, seal
 from agent.pipeline.services import Services
@@ -40,7 +40,7 @@ def approve(
         proposal_id, asked = row.id, row.model if row.action.get("expected_version") is not None else None
     champion = champion_of(services, asked) if asked is not None else None
     with services.store.write() as session:
-        proposal = _locked(session, proposal_id)
+        proposal = locked(session, proposal_id)
         if _said(session, proposal, person, "approve", digest):
             return proposal
         policy, at = services.policy(), services.now(session)
@@ -67,7 +67,7 @@ def reject(services: Services, proposal_id: str, *, person: str, reason: str, di
     if not reason.strip():
         raise InvalidInput("A rejection needs a --reason: it is what the next diagnosis and the report will say.")
     with services.store.write() as session:
-        proposal = _locked(session, proposal_id)
+        proposal = locked(session, proposal_id)
         if _said(session, proposal, person, "reject", digest):
             return proposal
         policy, at = services.policy(), services.now(session)
@@ -87,7 +87,7 @@ def withdraw(services: Services, proposal_id: str, *, person: str, reason: str) 
     if not reason.strip():
         raise InvalidInput("To withdraw a proposal takes a --reason.")
     with services.store.write() as session:
-        proposal = _locked(session, proposal_id)
+        proposal = locked(session, proposal_id)
         policy, at = services.policy(), services.now(session)
         answer = may_decide(policy, request_of(proposal), person)
         asked = person in policy.people and folded(person) == folded(proposal.requested_by)
@@ -108,7 +108,7 @@ def expire(services: Services, session: Session) -> list[Proposal]:
         and_(Proposal.state == ProposalState.APPROVED, Proposal.execute_by <= now),
     )
     ids = session.scalars(select(Proposal.id).where(late).order_by(Proposal.id)).all()
-    overdue = _lock_free(session, ids) if ids else []
+    overdue = lock_free(session, ids) if ids else []
     overdue = [row for row in overdue if _is_late(row, now)]
     for proposal in overdue:
         pending = proposal.state == ProposalState.PENDING
@@ -118,17 +118,21 @@ def expire(services: Services, session: Session) -> list[Proposal]:
     return overdue
 
 
-def supersede_overtaken(services: Services, model: str) -> Proposal | None:
-    """End the model's waiting proposal if another version answers than when it was made."""
+def supersede_overtaken(services: Services, model: str) -> list[Proposal]:
+    """End those of the model's waiting proposals that were made for another version than the one that answers."""
     with services.store.read() as session:
-        live = queries.live_proposal(session, model)
-    if live is None or live.state not in UNDECIDED or live.action.get("expected_version") is None:
-        return None
+        live = [row for row in queries.live_proposals(session, model) if row.state in UNDECIDED]
+    bound = [row for row in live if row.action.get("expected_version") is not None]
+    if not bound:
+        return []
     champion = champion_of(services, model)
-    if overtaken_by(live, champion) is None:
-        return None
+    gone = [row.id for row in bound if overtaken_by(row, champion)]
+    return [proposal for wanted in gone if (proposal := _supersede(services, wanted, champion)) is not None]
+
+
+def _supersede(services: Services, wanted: str, champion: str) -> Proposal | None:
     with services.store.write() as session:
-        proposal = _locked(session, live.id)
+        proposal = locked(session, wanted)
         gone = overtaken_by(proposal, champion)
         if proposal.state not in UNDECIDED or gone is None:
             return None
@@ -137,16 +141,21 @@ def supersede_overtaken(services: Services, model: str) -> Proposal | None:
         return proposal
 
 
-def auto_approve(services: Services, model: str) -> Proposal | None:
-    """Release the model's pending proposal if `auto_approve` of the policy covers it: the policy's own decision."""
+def auto_approve(services: Services, model: str) -> list[Proposal]:
+    """Release those of the model's pending proposals that `auto_approve` of the policy covers: its own decisions."""
     policy = services.policy()
     if policy.auto_approve is None:
-        return None
+        return []
+    with services.store.read() as session:
+        live = [row for row in queries.live_proposals(session, model) if row.state == ProposalState.PENDING]
+    covered = [row.id for row in live if approves_itself(policy, request_of(row))]
+    return [proposal for wanted in covered if (proposal := _approve_itself(services, policy, wanted)) is not None]
+
+
+def _approve_itself(services: Services, policy: Policy, wanted: str) -> Proposal | None:
+    assert policy.auto_approve is not None, "asked only where there is one"
     with services.store.write() as session:
-        live = queries.live_proposal(session, model)
-        if live is None or live.state != ProposalState.PENDING or not approves_itself(policy, request_of(live)):
-            return None
-        proposal, at = _locked(session, live.id), services.now(session)
+        proposal, at = locked(session, wanted), services.now(session)
         if proposal.state != ProposalState.PENDING or at >= proposal.approve_by:
             return None
         require_intact(session, proposal)
@@ -192,7 +201,7 @@ def _release_if_enough(
         "execute_by": proposal.execute_by.isoformat(),
     }
     move_proposal(session, proposal, ProposalEvent.APPROVE, at=at, actor=person, reason=reason, data=sealed)
-    session.add(Execution(proposal_id=proposal.id, created_at=services.wall()))
+    session.add(Execution(proposal_id=proposal.id, model=proposal.model, created_at=services.wall()))
     if incident := _incident(session, proposal):
         move_incident(session, incident, IncidentEvent.APPROVE, at=at, actor=person, reason=reason)
     session.flush()
@@ -241,31 +250,6 @@ def _said(session: Session, proposal: Proposal, person: str, decision: str, dige
         select(Approval.decision).where(Approval.proposal_id == proposal.id, Approval.person == person)
     )
     return said == decision
-
-
-def _locked(session: Session, wanted: str) -> Proposal:
-    """A proposal that is ours until the end of the transaction, with its execution and its incident."""
-    proposal = queries.by_id(session, Proposal, wanted)
-    session.execute(select(Execution.id).where(Execution.proposal_id == proposal.id).with_for_update())
-    session.refresh(proposal, with_for_update=True)
-    if proposal.incident_id:
-        session.execute(select(Incident.id).where(Incident.id == proposal.incident_id).with_for_update())
-    return proposal
-
-
-def _lock_free(session: Session, ids: Iterable[str]) -> list[Proposal]:
-    """Those of the proposals that nobody else is at work on, locked in the order that everybody keeps."""
-    ids = list(ids)
-    executions = select(Execution.id, Execution.proposal_id).where(Execution.proposal_id.in_(ids))
-    theirs = {row.proposal_id for row in session.execute(executions)}
-    ours = session.execute(executions.with_for_update(skip_locked=True)).all()
-    free = [wanted for wanted in ids if wanted not in theirs - {row.proposal_id for row in ours}]
-    query = select(Proposal).where(Proposal.id.in_(free)).order_by(Proposal.id)
-    found = session.scalars(query.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
-    incidents = sorted({row.incident_id for row in found if row.incident_id})
-    if incidents:
-        session.execute(select(Incident.id).where(Incident.id.in_(incidents)).order_by(Incident.id).with_for_update())
-    return list(found)
 
 
 def _is_late(proposal: Proposal, now: datetime) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import Conflict, InvalidInput, NotAllowed
 from agent.domain.incident import IncidentEvent
 from agent.domain.proposal import ProposalEvent, ProposalState
+from agent.pipeline.locks import execution_of, locked
 from agent.pipeline.services import Services
 from agent.store import audit, queries
 from agent.store.changes import move_incident, move_proposal
@@ -24,11 +25,8 @@ def cancel(services: Services, session: Session, proposal_id: str, *, person: st
         raise InvalidInput("A cancellation needs a --reason: it is what the report will say.")
     if person not in services.policy().people:
         raise NotAllowed(f"{person!r} is not among the people of approvals.yaml, so cannot cancel.")
-    proposal = queries.by_id(session, Proposal, proposal_id)
-    session.refresh(proposal, with_for_update=True)
-    row = select(Execution).where(Execution.proposal_id == proposal.id).with_for_update()
-    execution = session.scalar(row.execution_options(populate_existing=True))
-    at = services.now(session)
+    proposal = locked(session, proposal_id)
+    execution, at = execution_of(session, proposal), services.now(session)
     if proposal.state == ProposalState.APPROVED:
         _withdraw(session, proposal, person, reason)
         move_proposal(session, proposal, ProposalEvent.WITHDRAW, at=at, actor=person, reason=reason)

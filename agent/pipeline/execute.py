@@ -8,9 +8,7 @@ transaction that ends the execution.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +16,17 @@ from sqlalchemy.orm import Session
 
 from agent.domain.deciding import When
 from agent.domain.errors import Held, Refused, Superseded
-from agent.pipeline.apart import LOG, Progress, Stopped, train_apart
+from agent.pipeline.apart import LOG, train_apart
+from agent.pipeline.fit_data import check_data, check_quality, pin_data, training_rows
 from agent.pipeline.freeze import held_back
 from agent.pipeline.release import given_on, start_of
-from agent.pipeline.services import Services
-from agent.store import queries
+from agent.pipeline.work import Steps, Work
 from agent.store.changes import promise
-from agent.store.tables import Deployment, Model, Proposal, UnfitWindow, Verification
-from ml.data.prediction_log import DataVersion
+from agent.store.tables import Deployment, Model, UnfitWindow, Verification
 from ml.models.registry import CHAMPION
-from ml.results import Window
-from ml.spec import ModelSpec, format_duration
+from ml.spec import format_duration
 from tools import actions
-from tools.actions import Action, ActionKind
-
-
-@dataclass
-class Work:
-    """One execution as its steps see it. `results` has what earlier steps returned, by name; `attempt` grows when
-    another worker takes over. A long step asks `stopped` whether to go on, and tells `progress` what it is at."""
-
-    services: Services
-    proposal: Proposal
-    action: Action
-    spec: ModelSpec
-    at: datetime
-    attempt: int = 1
-    stopped: Stopped = lambda: None
-    progress: Progress = lambda phase: None
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-Step = Callable[[Work], Mapping[str, Any]]
+from tools.actions import ActionKind
 
 
 def recheck(work: Work) -> Mapping[str, Any]:
@@ -69,19 +46,6 @@ def recheck(work: Work) -> Mapping[str, Any]:
     return {"approved_by": approvers, "champion": current}
 
 
-def check_data(work: Work) -> Mapping[str, Any]:
-    """Enough labelled rows at the pinned version, without the windows that are marked unfit."""
-    frame = _training_rows(work)
-    needed = work.spec.training.min_labels
-    if len(frame) < needed:
-        raise Refused(f"only {len(frame)} labelled rows are fit for training, {needed} are needed")
-    return {
-        "rows": len(frame),
-        "from": frame["timestamp"].min().isoformat(),
-        "to": frame["timestamp"].max().isoformat(),
-    }
-
-
 def train(work: Work) -> Mapping[str, Any]:
     """Fit a challenger on the pinned rows in a process of its own, and register it, once for each proposal."""
     from ml.models import training
@@ -91,7 +55,7 @@ def train(work: Work) -> Mapping[str, Any]:
     def make(made: Path) -> None:
         candidate = train_apart(
             work.spec,
-            _training_rows(work),
+            training_rows(work),
             folder,
             limit=work.spec.training.time_limit,
             stopped=work.stopped,
@@ -115,7 +79,8 @@ def _lineage(work: Work) -> Any:
         run_tag=work.proposal.id,
         data_version=work.proposal.action["data_version"],
         code_version=code_version(work.services.home),
-        parent_version=work.proposal.action["expected_version"] or None,
+        parent_version=work.expected,
+        proposal=work.proposal.id,
     )
 
 
@@ -154,12 +119,13 @@ def recalibrate(work: Work) -> Mapping[str, Any]:
     expected, registry, spec = work.proposal.action["expected_version"], work.services.registry, work.spec
     candidate = training.register_external(
         spec,
-        recipes.recalibrate(spec, registry.load(spec.name, expected, spec), _training_rows(work)),
+        recipes.recalibrate(spec, registry.load(spec.name, expected, spec), training_rows(work)),
         registry=registry,
         run_tag=work.proposal.id,
         data_version=work.proposal.action["data_version"],
         code_version=code_version(work.services.home),
         parent_version=expected,
+        proposal=work.proposal.id,
         reference=registry.reference(spec.name, expected),
     )
     return {"version": candidate.version, "run_id": candidate.run_id, "metrics": dict(candidate.metrics)}
@@ -170,30 +136,27 @@ def switch(work: Work) -> Mapping[str, Any]:
     from ml.models import deployment
 
     registry = work.services.registry
-    target = (
-        work.proposal.action.get("to_version")
-        or work.results.get("train", work.results.get("recalibrate", {}))["version"]
-    )
+    target = work.version
     with work.services.store.read() as session:
         frozen = held_back(work.services, session)
     if frozen and registry.alias(work.spec.name, CHAMPION) != target:
         raise Held(frozen)
-    expected = work.proposal.action["expected_version"] or None
-    switched = deployment.promote(registry, work.spec.name, target, expected=expected)
+    switched = deployment.promote(registry, work.spec.name, target, expected=work.expected)
     return {"from": switched.from_version, "to": switched.to_version}
 
 
-STEPS: Mapping[ActionKind, tuple[tuple[str, Step], ...]] = {
+FIT_DATA: Steps = (("pin_data", pin_data), ("check_data", check_data), ("check_quality", check_quality))
+STEPS: Mapping[ActionKind, Steps] = {
     ActionKind.RETRAIN: (
         ("recheck", recheck),
-        ("check_data", check_data),
+        *FIT_DATA,
         ("train", train),
         ("evaluate", evaluate),
         ("switch", switch),
     ),
     ActionKind.RECALIBRATE: (
         ("recheck", recheck),
-        ("check_data", check_data),
+        *FIT_DATA,
         ("recalibrate", recalibrate),
         ("switch", switch),
     ),
@@ -262,17 +225,3 @@ def _mark_unfit(session: Session, work: Work, action: actions.FixData) -> None:
         subject=proposal.id,
         at=work.at,
     )
-
-
-def _training_rows(work: Work) -> Any:
-    from ml.metrics import labelled
-
-    action = work.proposal.action
-    window = Window(datetime.fromisoformat(action["window_start"]), datetime.fromisoformat(action["window_end"]))
-    frame = work.services.log.read(work.spec, window, version=DataVersion.parse(action["data_version"]))
-    frame = frame[frame["label"].notna()]
-    with work.services.store.read() as session:
-        unfit = queries.unfit_windows(session, work.spec.name)
-    for broken in unfit:
-        frame = frame[(frame["timestamp"] < broken.start) | (frame["timestamp"] >= broken.end)]
-    return labelled(frame)

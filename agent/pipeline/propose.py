@@ -10,10 +10,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.domain.flapping import would_flap
 from agent.domain.incident import IncidentEvent, IncidentState
 from agent.domain.proposal import ProposalState
 from agent.pipeline.release import seal
 from agent.pipeline.services import Services
+from agent.pipeline.work import Work
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
 from agent.store.tables import Diagnosis, Incident, Proposal
@@ -24,6 +26,8 @@ from tools import actions
 from tools.actions import CHARACTER, Action, ActionKind
 
 ACTOR = "watchkeeper"
+MACHINES = (ACTOR, "verification")
+CHANGES_MODEL = tuple(kind for kind in ActionKind if CHARACTER[kind].changes_model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,12 @@ def champion_of(services: Services, model: str) -> str:
 
 def may_propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> bool:
     """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live, and the
-    cooldown after the last proposal is over."""
+    cooldown after the last proposal that changed it, or that the watch made, is over."""
     if incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
         return False
     if queries.live_proposal(session, spec.name) is not None:
         return False
-    last = queries.last_ended(session, spec.name)
+    last = queries.last_ended(session, spec.name, by=MACHINES, kinds=CHANGES_MODEL)
     return last is None or at >= last + services.policy().cooldown
 
 
@@ -64,7 +68,7 @@ def propose(
         return None
     kind = ActionKind(diagnosis.action)
     if diagnosis.document["action"].get("escalate"):
-        _ask_a_person(session, spec, incident, diagnosis, at)
+        _ask_a_person(session, spec, incident, diagnosis.document["action"]["why"], at)
         return None
     if kind is ActionKind.NO_ACTION:
         why = diagnosis.document["action"]["why"]
@@ -75,6 +79,9 @@ def propose(
     if _was_rejected(session, incident, kind):
         return None
     action = _action(spec, diagnosis, pins)
+    if flaps := would_bring_back(services, session, action, at):
+        _ask_a_person(session, spec, incident, f"The diagnosis says {kind}, but {flaps}.", at)
+        return None
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
 
 
@@ -86,14 +93,22 @@ def _was_rejected(session: Session, incident: Incident, kind: ActionKind) -> boo
     return session.scalar(rejected) is not None
 
 
-def _ask_a_person(session: Session, spec: ModelSpec, incident: Incident, diagnosis: Diagnosis, at: datetime) -> None:
-    """The evidence does not carry one action: say so once for each incident, and leave the choice to a person."""
+def would_bring_back(services: Services, session: Session, action: Action, at: datetime) -> str | None:
+    """Why the watch may not propose an action itself: it would bring back a version that was taken away lately."""
+    version = getattr(action, "to_version", None)
+    if version is None:
+        return None
+    return would_flap(queries.deployments(session, action.model), version, at, services.policy().flap_window)
+
+
+def _ask_a_person(session: Session, spec: ModelSpec, incident: Incident, why: str, at: datetime) -> None:
+    """No one action can be proposed: say so once for each incident, and leave the choice to a person."""
     promise(
         session,
         key=f"escalated:{incident.id}",
         recipient=spec.owner or "approvers",
         title=f"{spec.name}: a person should look at incident {incident.id}",
-        body=f"{diagnosis.document['action']['why']}\nSee: watchkeeper incident show {incident.id}",
+        body=f"{why}\nSee: watchkeeper incident show {incident.id}",
         subject=incident.id,
         at=at,
     )
@@ -111,12 +126,16 @@ def file_proposal(
     requested_by: str,
     why: str = "",
     trial: Mapping[str, Any] | None = None,
+    staged: bool = True,
 ) -> Proposal:
     """Put one action in the queue. Risk comes from the table, never from who proposes.
+
+    staged: a new version is released in the stages that the spec asks for now; they are part of what is approved.
 
     The time to decide runs from now: a look at the past (`watch --at`) must not propose what has expired already.
     """
     policy = services.policy()
+    action = _in_stages(action, spec) if staged else action
     document = diagnosis.document if diagnosis else {}
     proposal = Proposal(
         model=spec.name,
@@ -151,6 +170,33 @@ def file_proposal(
         at=at,
     )
     return proposal
+
+
+def _in_stages(action: Action, spec: ModelSpec) -> Action:
+    if isinstance(action, actions.Retrain | actions.Recalibrate | actions.Promote) and spec.release.beside:
+        return action.model_copy(update={"release": spec.release})
+    return action
+
+
+def ask_whether_to_promote(
+    services: Services, session: Session, work: Work, incident: Incident | None, why: str
+) -> None:
+    """A release stayed unclear: a proposal to promote its version at once, for a person to take or to leave."""
+    if work.expected is None or queries.live_proposal(session, work.spec.name, ActionKind.PROMOTE) is not None:
+        return
+    action = actions.Promote(model=work.spec.name, expected_version=work.expected, to_version=work.version)
+    file_proposal(
+        services,
+        session,
+        work.spec,
+        action,
+        None,
+        incident if incident is not None and incident.state == IncidentState.DIAGNOSED else None,
+        at=services.now(session),
+        requested_by="verification",
+        why=f"{why} A person should say whether version {work.version} is to answer.",
+        staged=False,
+    )
 
 
 def trial_of(document: Mapping[str, Any], kind: str) -> dict[str, Any] | None:

@@ -59,12 +59,16 @@ def start_of(services: Services, session: Session, proposal: Proposal) -> Start:
         .limit(1000)
     ).all()
     starts = [(at, ActionKind(kind)) for at, kind in others if at is not None]
+    # What changes no model needs no cooldown, and gives none: only between two changes must the first be judged.
+    changes = [
+        one for one in starts if CHARACTER[one[1]].changes_model and CHARACTER[ActionKind(proposal.kind)].changes_model
+    ]
     facts = Circumstances(
         now=services.now(session),
         execute_by=proposal.execute_by,
         frozen=kill_switch(session),
         starts=[at for at, _ in starts],
-        last=starts[0] if starts else None,
+        last=changes[0] if changes else None,
     )
     return may_start(services.policy(), request_of(proposal), given_on(session, proposal), facts)
 

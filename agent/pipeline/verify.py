@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentEvent
 from agent.domain.proposal import ProposalEvent, ProposalState
+from agent.pipeline.locks import locked
 from agent.pipeline.profiles import LOOK_ROWS
-from agent.pipeline.propose import file_proposal
+from agent.pipeline.propose import file_proposal, would_bring_back
 from agent.pipeline.reference import reference_of
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.changes import move_incident, move_proposal, promise
-from agent.store.tables import Incident, Proposal, UnfitWindow, Verification
+from agent.store.tables import Deployment, Incident, Proposal, UnfitWindow, Verification
 from ml.metrics import labelled, metric, row_loss
 from ml.models.registry import CHAMPION
 from ml.results import Status, Window
@@ -36,10 +37,13 @@ EVENTS = {"succeeded": ProposalEvent.SUCCEED, "failed": ProposalEvent.FAIL, "inc
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the rows after an execution say; `document` is plain JSON for people and reports."""
+    """What the rows after an execution say; `document` is plain JSON for people and reports. proposal: what was judged.
+    champion: the version that answered then (the registry is not asked while a transaction writes)."""
 
     verdict: str
     document: dict[str, Any]
+    proposal: str = ""
+    champion: str | None = None
 
 
 def judge(services: Services, spec: ModelSpec, at: datetime) -> Finding | None:
@@ -48,18 +52,22 @@ def judge(services: Services, spec: ModelSpec, at: datetime) -> Finding | None:
         proposal = _watched(session, spec.name)
         if proposal is None:
             return None
-        return _judge(services, session, spec, proposal, session.get_one(Verification, proposal.id), at)
+        finding = _judge(services, session, spec, proposal, session.get_one(Verification, proposal.id), at)
+    if finding is None:
+        return None
+    return replace(finding, proposal=proposal.id, champion=_champion(services, spec))
 
 
 def settle(services: Services, session: Session, spec: ModelSpec, finding: Finding, at: datetime) -> Proposal | None:
     """Record a verdict and what follows from it; the proposal that was judged."""
-    proposal = _watched(session, spec.name)
-    if proposal is None:
+    proposal = locked(session, finding.proposal)
+    if proposal.state != ProposalState.VERIFYING:
         return None
     watched = session.get_one(Verification, proposal.id)
     watched.verdict, watched.decided_at, watched.document = finding.verdict, at, finding.document
     move_proposal(session, proposal, EVENTS[finding.verdict], at=at, actor=ACTOR, data=finding.document)
     incident = session.get(Incident, proposal.incident_id) if proposal.incident_id else None
+    said = finding.document["statement"]
     if incident is not None:
         recovered = finding.verdict == "succeeded"
         event = IncidentEvent.RECOVER if recovered else IncidentEvent.PERSIST
@@ -73,13 +81,13 @@ def settle(services: Services, session: Session, spec: ModelSpec, finding: Findi
         ActionKind.RECALIBRATE,
         ActionKind.PROMOTE,
     ):
-        _offer_rollback(services, session, spec, proposal, incident, finding, at)
+        said += _offer_rollback(services, session, spec, proposal, incident, finding, at)
     promise(
         session,
         key=f"verified:{proposal.id}",
         recipient=spec.owner or "approvers",
         title=f"{spec.name}: {proposal.kind} {finding.verdict}",
-        body=finding.document["statement"],
+        body=said,
         subject=proposal.id,
         at=at,
     )
@@ -221,12 +229,17 @@ def _offer_rollback(
     incident: Incident | None,
     finding: Finding,
     at: datetime,
-) -> None:
-    """A rollback of what was just done, ready to approve."""
-    current = _champion(services, spec)
-    if current is None or queries.live_proposal(session, spec.name) is not None:
-        return
-    action = actions.Rollback(model=spec.name, expected_version=current, to_version=proposal.action["expected_version"])
+) -> str:
+    """A rollback of what was just done, ready to approve; else the sentence that says why there is none."""
+    before = proposal.action["expected_version"]
+    made = session.scalar(select(Deployment.version).where(Deployment.proposal_id == proposal.id))
+    if not before or made is None or finding.champion != made:
+        return ""
+    if queries.live_proposal(session, spec.name, ActionKind.ROLLBACK) is not None:
+        return ""
+    action = actions.Rollback(model=spec.name, expected_version=made, to_version=before)
+    if flaps := would_bring_back(services, session, action, at):
+        return f" No rollback is proposed: {flaps}."
     file_proposal(
         services,
         session,
@@ -239,6 +252,7 @@ def _offer_rollback(
         why=finding.document["statement"],
         trial=finding.document,
     )
+    return " A rollback is ready to be approved."
 
 
 def _champion(services: Services, spec: ModelSpec) -> str | None:

@@ -72,7 +72,8 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
                 if incident.state == IncidentState.RESOLVED:
                     write_report(services, session, spec, incident, at)
             tell_owner(session, spec, incident, at)
-    proposal = auto_approve(services, model) or proposal
+    released = auto_approve(services, model)
+    proposal = released[0] if released else proposal
     measurements = tuple(seen.measurements) if seen is not None else ()
     return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
 

@@ -7,12 +7,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import InvalidInput, NotFound
 from agent.domain.incident import IncidentState
-from agent.domain.proposal import LIVE
+from agent.domain.proposal import LIVE, ProposalState
 from agent.store.tables import (
     Alert,
     Control,
@@ -82,8 +82,17 @@ def unresolved_incident(session: Session, model: str) -> Incident | None:
     return session.scalar(select(Incident).where(Incident.model == model, Incident.state != IncidentState.RESOLVED))
 
 
-def live_proposal(session: Session, model: str) -> Proposal | None:
-    return session.scalar(select(Proposal).where(Proposal.model == model, Proposal.state.in_(LIVE)))
+def live_proposals(session: Session, model: str) -> Sequence[Proposal]:
+    """What is decided on or acted on for a model: at most one of each kind; what runs first, then the oldest."""
+    order = (Proposal.state != ProposalState.EXECUTING, Proposal.created_at, Proposal.id)
+    return session.scalars(
+        select(Proposal).where(Proposal.model == model, Proposal.state.in_(LIVE)).order_by(*order)
+    ).all()
+
+
+def live_proposal(session: Session, model: str, kind: str | None = None) -> Proposal | None:
+    """The first of them, of one kind where it is given."""
+    return next((row for row in live_proposals(session, model) if kind in (None, row.kind)), None)
 
 
 def latest_diagnosis(session: Session, incident_id: str) -> Diagnosis | None:
@@ -147,12 +156,38 @@ def control(session: Session) -> Control:
     return row
 
 
-def last_ended(session: Session, model: str) -> datetime | None:
-    """When the latest proposal of a model ended (for its cooldown)."""
-    return session.scalar(select(func.max(Proposal.ended_at)).where(Proposal.model == model))
+def last_ended(session: Session, model: str, *, by: Sequence[str], kinds: Sequence[str]) -> datetime | None:
+    """When the latest proposal of a model ended (for its cooldown), of those made by somebody or of some kind."""
+    counts = or_(Proposal.requested_by.in_(by), Proposal.kind.in_(kinds))
+    return session.scalar(select(func.max(Proposal.ended_at)).where(Proposal.model == model, counts))
 
 
 def may_have_switched(session: Session, execution: Execution) -> bool:
     """Whether an execution has come so far that a version may have been switched already."""
     switch = select(ExecutionStep.id).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == "switch")
     return session.scalar(switch) is not None
+
+
+def was_released(session: Session, execution: Execution) -> bool:
+    """Whether the version of an execution may answer beside the champion: a stage of its release was begun."""
+    return session.scalar(select(ExecutionStep.id).where(*_stages(execution)).limit(1)) is not None
+
+
+def released_version(session: Session, execution: Execution) -> str | None:
+    """The version that may answer beside the champion, as the steps recorded it; None where none was released."""
+    if not was_released(session, execution):
+        return None
+    makes = (*_stages(execution)[1:], ExecutionStep.name.in_(("train", "recalibrate")))
+    rows = session.scalars(
+        select(ExecutionStep)
+        .where(ExecutionStep.execution_id == execution.id, or_(*makes))
+        .order_by(ExecutionStep.position.desc())
+    )
+    versions = [row.result["version"] for row in rows if row.result and "version" in row.result]
+    proposal = session.get_one(Proposal, execution.proposal_id)
+    return str(versions[0]) if versions else proposal.action.get("to_version")
+
+
+def _stages(execution: Execution) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    name = ExecutionStep.name
+    return ExecutionStep.execution_id == execution.id, or_(name.startswith("shadow"), name.startswith("canary "))

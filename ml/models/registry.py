@@ -1,6 +1,7 @@
 """What the MLflow registry knows of a model's versions. Reads only; gives plain values and predictors, never a client.
 
-Which version answers is MLflow's alias `champion`; the one that it replaced is `previous`.
+Which version answers is MLflow's alias `champion`; the one that it replaced is `previous`. `canary` and `shadow` answer
+beside it (see `docs/how-to/serve-model.md`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from ml.spec import ModelSpec
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+CANARY, SHADOW = "canary", "shadow"
 TAG = "watchkeeper."
+SHARE_TAG = f"{TAG}canary_share"
 MODEL_PATH = "model"
 REFERENCE_PATH = "reference/holdout.parquet"
 _URI = re.compile(r"models:/(?P<model>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
@@ -57,6 +60,11 @@ class VersionInfo:
     def parent_version(self) -> str | None:
         """The version that was champion when this one was made to replace it."""
         return self.tags.get(f"{TAG}parent_version")
+
+    @property
+    def proposal(self) -> str | None:
+        """The proposal that ordered this version to be made."""
+        return self.tags.get(f"{TAG}proposal")
 
     @property
     def run_tag(self) -> str | None:

@@ -53,6 +53,7 @@ class Lineage:
     data_version: str = ""
     code_version: str = ""
     parent_version: str | None = None
+    proposal: str | None = None
 
     def tags(self) -> dict[str, str]:
         known = {
@@ -60,6 +61,7 @@ class Lineage:
             "data_version": self.data_version,
             "code_version": self.code_version,
             "parent_version": self.parent_version,
+            "proposal": self.proposal,
         }
         return {f"{TAG}{name}": value for name, value in known.items() if value is not None}
 
@@ -92,6 +94,7 @@ def register_external(
     data_version: str = "",
     code_version: str = "",
     parent_version: str | None = None,
+    proposal: str | None = None,
     reference: pd.DataFrame | None = None,
     params: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -102,7 +105,7 @@ def register_external(
     reference. Without them the version has neither. Raises: SpecError when it cannot be stored without pickle.
     """
     named = {"trainer": "external", **(params or {})}
-    lineage = Lineage(run_tag, data_version, code_version, parent_version)
+    lineage = Lineage(run_tag, data_version, code_version, parent_version, proposal)
     return register(
         spec, registry, lineage, lambda folder: pack(spec, model, reference, folder, params=named, seed=seed)
     )

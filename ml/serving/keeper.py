@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.errors import DataError, WatchkeeperError
 from ml.models.changes import Changes
+from ml.models.registry import SHARE_TAG
 from ml.serving import state as states
 from ml.serving.drain_process import keep_spec
 from ml.serving.preparing import Job, Preparer, notes_of
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ml.models.registry import Registry
 
 log = logging.getLogger(__name__)
-SHARE_TAG = "watchkeeper.canary_share"
 EVERY, SPECS_EVERY, TICK = 0.3, 2.0, 0.05
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 MOST_FAILED = 1_000

@@ -12,15 +12,16 @@ from agent.domain.proposal import LIVE, ProposalState
 from agent.store.tables.base import NUMBER, Base, new_id, one_of
 
 _LIVE = text(f"state IN ({', '.join(repr(str(s)) for s in LIVE)})")
+_RUNNING = text("state = 'running'")
 
 
 class Proposal(Base):
-    """One action with its exact parameters, waiting for a person; a model has one live proposal at most."""
+    """One action with its exact parameters, waiting for a person; a model has one live one of each kind at most."""
 
     __tablename__ = "proposal"
     __table_args__ = (
         one_of("state", ProposalState),
-        Index("uq_proposal_live", "model", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("uq_proposal_live", "model", "kind", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("p"))
     model: Mapped[str] = mapped_column(ForeignKey("model.name"))
@@ -63,16 +64,25 @@ class Approval(Base):
 
 
 class Execution(Base):
-    """Carrying one proposal out. Lease and token say who may write; the unique key says once."""
+    """Carrying one proposal out. Lease and token say who may write; the unique keys say once, and one at a time.
+
+    One that waits (between two stages of a release) has no lease; it is gone on with at `resume_at`, in the watch's
+    time, by any worker.
+    """
 
     __tablename__ = "execution"
-    __table_args__ = (one_of("state", ("ready", "running", "done", "failed", "superseded")),)
+    __table_args__ = (
+        one_of("state", ("ready", "running", "waiting", "done", "failed", "superseded")),
+        Index("uq_execution_running", "model", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+    )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("x"))
     proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"), unique=True)
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"))
     state: Mapped[str] = mapped_column(default="ready")
     worker: Mapped[str | None]
     token: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
+    resume_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -82,7 +92,10 @@ class Execution(Base):
 
 
 class ExecutionStep(Base):
-    """One step: the intent is written before the effect, the result after it was read back."""
+    """One step: the intent is written before the effect, the result after it was read back.
+
+    `tries` counts how often it failed because something was out of reach; `error` is what it said last.
+    """
 
     __tablename__ = "execution_step"
     __table_args__ = (
@@ -98,6 +111,8 @@ class ExecutionStep(Base):
     result: Mapped[dict[str, Any] | None]
     intended_at: Mapped[datetime]
     done_at: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(default="")
 
 
 class Verification(Base):

@@ -211,7 +211,8 @@ def machine(bench) -> type[RuleBasedStateMachine]:
 
         @rule(verb=st.sampled_from(["approve", "reject", "withdraw", "cancel", "unfreeze", "propose"]), person=people)
         def try_anything(self, verb: str, person: str) -> None:
-            self.both(verb, person) if verb != "propose" else self.both(verb, "fix_data", person)
+            kind = self.book.card.kind if self.book.card is not None and self.live() else "fix_data"
+            self.both(verb, person) if verb != "propose" else self.both(verb, kind, person)
 
         @rule(minutes=st.sampled_from(["1", "59", "360", "2880"]), then=st.sampled_from(["expire", "supersede", "run"]))
         def wait(self, minutes: str, then: str) -> None:

@@ -151,7 +151,7 @@ def judging(bench):
     wanted = bench.propose(fix(bench))
     decisions.approve(bench.services, wanted, person="ann")
     executor.run_ready(bench.services, worker="w")
-    found = Finding("inconclusive", {"statement": "No clear difference."})
+    found = Finding("inconclusive", {"statement": "No clear difference."}, proposal=wanted)
     return lambda: in_transaction(bench, lambda s: settle(bench.services, s, bench.spec, found, bench.clock()))
 
 

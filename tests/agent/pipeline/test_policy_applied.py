@@ -79,8 +79,8 @@ AUTO = AutoApproval(actions=(ActionKind.FIX_DATA,), by="ann")
 def test_what_the_policy_approves_itself_is_recorded_as_its_own_decision(bench):
     policy(bench, auto_approve=AUTO)
     wanted = bench.propose(fix(bench), incident=True)
-    assert auto_approve(bench.services, "churn").state == "approved"
-    assert auto_approve(bench.services, "churn") is None
+    assert [row.state for row in auto_approve(bench.services, "churn")] == ["approved"]
+    assert auto_approve(bench.services, "churn") == []
     decided = event(bench, "decision approve")
     assert (decided.actor, decided.data["policy"]) == ("policy", bench.policy.digest)
     assert "for which ann answers" in decided.data["reason"]
@@ -101,10 +101,10 @@ def test_what_the_policy_approves_itself_is_recorded_as_its_own_decision(bench):
 def test_off_or_for_others_it_approves_nothing(bench, change):
     policy(bench, **change)
     wanted = bench.propose(fix(bench))
-    assert auto_approve(bench.services, "churn") is None
+    assert auto_approve(bench.services, "churn") == []
     assert bench.proposal(wanted).state == "pending"
     policy(bench, auto_approve=AUTO)
-    assert auto_approve(bench.services, "churn").state == "approved"
+    assert [row.state for row in auto_approve(bench.services, "churn")] == ["approved"]
     policy(bench, **change)
     executor.run_ready(bench.services, worker="w")
     assert bench.proposal(wanted).state == "superseded", "and what it no longer approves does not start"
@@ -113,7 +113,7 @@ def test_off_or_for_others_it_approves_nothing(bench, change):
 def test_it_never_approves_what_its_author_asked_for(bench):
     policy(bench, auto_approve=AUTO)
     wanted = bench.propose(fix(bench), requested_by="Ann")
-    assert auto_approve(bench.services, "churn") is None
+    assert auto_approve(bench.services, "churn") == []
     with pytest.raises(NotAllowed, match="asked for this action"):
         approve(bench.services, wanted, person="ann")
     with pytest.raises(NotAllowed, match="not among the people"):
@@ -124,7 +124,7 @@ def test_an_expired_proposal_is_not_approved_by_the_policy_either(bench):
     policy(bench, auto_approve=AUTO)
     wanted = bench.propose(fix(bench))
     bench.clock.advance(bench.policy.approval_expiry)
-    assert auto_approve(bench.services, "churn") is None
+    assert auto_approve(bench.services, "churn") == []
     assert bench.proposal(wanted).state == "pending"
 
 
@@ -153,10 +153,10 @@ def test_another_champion_ends_what_waits(bench, decided):
     wanted = bench.propose(bench.rollback(), incident=True)
     if decided:
         approve(bench.services, wanted, person="ann")
-    assert supersede_overtaken(bench.services, "churn") is None
+    assert supersede_overtaken(bench.services, "churn") == []
     deployment.promote(bench.services.registry, "churn", "1", expected="2")
-    assert supersede_overtaken(bench.services, "churn").state == "superseded"
-    assert supersede_overtaken(bench.services, "churn") is None
+    assert [row.state for row in supersede_overtaken(bench.services, "churn")] == ["superseded"]
+    assert supersede_overtaken(bench.services, "churn") == []
     assert bench.events(wanted)[-1] == "proposal superseded"
     assert executor.run_ready(bench.services, worker="w") == 0
     with bench.services.store.read() as session:
@@ -164,8 +164,9 @@ def test_another_champion_ends_what_waits(bench, decided):
         assert session.scalar(select(Incident.state)) == "diagnosed"
 
 
-def test_one_live_proposal_for_each_model_is_the_databases_own_rule(bench):
+def test_one_live_proposal_for_each_model_and_kind_is_the_databases_own_rule(bench):
     bench.propose(fix(bench))
+    bench.propose(bench.rollback())
     for action in (fix(bench), bench.rollback()):
         with pytest.raises(Conflict, match="look again"):
             bench.propose(action)
@@ -175,7 +176,7 @@ def test_one_live_proposal_for_each_model_is_the_databases_own_rule(bench):
         spec, at = bench.spec.model_copy(update={"name": "other"}), bench.clock()
         file_proposal(bench.services, session, spec, fix(bench, "other"), None, None, at=at, requested_by="w")
     with bench.services.store.read() as session:
-        assert len(session.scalars(select(Proposal.id)).all()) == 2
+        assert len(session.scalars(select(Proposal.id)).all()) == 3
 
 
 def test_the_hour_counts_starts_not_approvals(bench):

@@ -203,7 +203,7 @@ def test_an_approval_that_nobody_gave_is_none(bench, approved):
             session.add(
                 Approval(proposal_id=approved, person=person, decision="approve", digest=row.digest, reason="", at=now)
             )
-        session.add(Execution(proposal_id=approved, created_at=now))
+        session.add(Execution(proposal_id=approved, model="churn", created_at=now))
     executor.run_ready(bench.services, worker="w")
     assert bench.proposal(approved).state == "failed"
     assert "was never approved in this form" in bench.proposal(approved).reason

@@ -228,7 +228,7 @@ class Story:
         move_proposal(self.session, row, ProposalEvent.APPROVE, at=day(number), actor=person, reason=reason)
         row.approved_at, row.execute_by = day(number), day(number + 0.25)
         self._incident(IncidentEvent.APPROVE, number)
-        execution = Execution(proposal_id=row.id, created_at=day(number))
+        execution = Execution(proposal_id=row.id, model=row.model, created_at=day(number))
         self.session.add(execution)
         self.session.flush()
         return execution

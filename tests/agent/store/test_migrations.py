@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.exc import IntegrityError
 
 from agent.domain.errors import InvalidInput, Unavailable
 from agent.store import audit
 from agent.store.migrate import require_current, revisions, upgrade
 from agent.store.session import Store
-from agent.store.tables import Base, Proposal, UtcDateTime
+from agent.store.tables import Base, Execution, ExecutionStep, Proposal, UtcDateTime
 from tools.actions import canonical_json
 
 
@@ -94,4 +95,33 @@ def test_an_older_database_keeps_its_audit_whole_and_learns_when_actions_started
     with store.read() as session:
         found = audit.verify(session)
     assert (found.events, found.faults) == (4, ())
+    store.close()
+
+
+def test_what_runs_when_the_program_is_upgraded_goes_on(database_url):
+    """Written by the program of revision 0004; the executions' table is made anew, and what refers to it still does."""
+    store = Store(database_url)
+    upgrade(store, "0004")
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    rows = (
+        "INSERT INTO model (name, spec, registered_at) VALUES ('churn', 'x', :at)",
+        "INSERT INTO proposal (id, model, kind, action, digest, risk, why, requested_by, state, reason, created_at, "
+        "approve_by, version) "
+        "VALUES ('p-1', 'churn', 'retrain', '{}', 'd', 'high', '', 'w', 'executing', '', :at, :at, 1)",
+        "INSERT INTO execution (id, proposal_id, state, token, created_at, error, cancelled) "
+        "VALUES ('x-1', 'p-1', 'running', 3, :at, '', '')",
+        "INSERT INTO execution_step (execution_id, name, position, state, token, intended_at) "
+        "VALUES ('x-1', 'train', 2, 'intended', 3, :at)",
+    )
+    with store.write() as session:
+        for row in rows:
+            session.execute(text(row).bindparams(bindparam("at", type_=UtcDateTime())), {"at": at})
+    upgrade(store)
+    with store.read() as session:
+        execution = session.get_one(Execution, "x-1")
+        assert (execution.model, execution.token, execution.resume_at) == ("churn", 3, None)
+        step = session.scalars(select(ExecutionStep)).one()
+        assert (step.execution_id, step.tries, step.error) == ("x-1", 0, "")
+    with pytest.raises(IntegrityError), store.write() as session:
+        session.execute(text("DELETE FROM execution"))
     store.close()
