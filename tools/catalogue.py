@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from ml.errors import WatchkeeperError
 from tools import incidents, monitoring, propose, results
 from tools.arguments import read, schema_of
-from tools.context import ToolContext
+from tools.context import Caller, ToolContext
 from tools.results import ToolResult
 
 LONGEST_DESCRIPTION = 400
@@ -39,8 +39,25 @@ class Tool:
     run: Callable[..., ToolResult]
 
     def schema(self) -> dict[str, Any]:
-        """The arguments as JSON Schema."""
-        return self.arguments.model_json_schema()
+        """The arguments as JSON Schema, in as few words as it takes: a model pays for each."""
+        plain = self.arguments.model_json_schema()
+        fields = {name: _plain(field) for name, field in plain.get("properties", {}).items()}
+        required = plain.get("required", [])
+        return {
+            "title": self.name,
+            "type": "object",
+            "properties": fields,
+            "required": required,
+            "additionalProperties": False,
+        }
+
+
+def _plain(field: Mapping[str, Any]) -> dict[str, Any]:
+    """A field without titles, and without the null that leaving it out means too."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
+    whole = {**field, **kinds[0]} if len(kinds) == 1 else dict(field)
+    dropped = {"title", "anyOf"} | ({"default"} if whole.get("default") is None else set())
+    return {key: value for key, value in whole.items() if key not in dropped}
 
 
 def _tool(function: Callable[..., ToolResult], effect: Literal["read", "propose"]) -> Tool:
@@ -51,6 +68,11 @@ def _tool(function: Callable[..., ToolResult], effect: Literal["read", "propose"
 CATALOGUE: Mapping[str, Tool] = MappingProxyType(
     {f.__name__: _tool(f, "read") for f in READS} | {f.__name__: _tool(f, "propose") for f in PROPOSALS}
 )
+
+
+def offered_to(caller: Caller) -> list[Tool]:
+    """The tools that a caller may use: who may not propose is not offered to."""
+    return [tool for tool in CATALOGUE.values() if tool.effect == "read" or caller.may_propose]
 
 
 def call(name: str, arguments: Mapping[str, Any] | str | None, context: ToolContext) -> ToolResult:
