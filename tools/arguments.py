@@ -45,6 +45,8 @@ Until = Annotated[Word, Field(description="end: ISO time, how long ago, or now")
 Ahead = Annotated[Word, Field(description="ISO time, or how long from now such as 24h or 7d")]
 Cursor = Annotated[Word, Field(description="`next` of the page before")]
 Why = Annotated[Text, Field(description="why, for the person who decides; cite evidence ids")]
+Words = Annotated[Text, Field(description="what it is about, in words")]
+FileName = Annotated[Word, Field(description="a runbook's name")]
 Version = Annotated[Word, Field(description="a version in the registry")]
 Monitor = Annotated[Word, Field(description="`drift.psi`, or a family: quality, drift, performance, estimation")]
 Feature = Annotated[Word, Field(description="a column of the model")]

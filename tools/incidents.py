@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ml.errors import InvalidInput
 from tools.answering import answer, query
-from tools.arguments import Cursor, ModelName, RecordId, Since, Text, Until, Word, past, span
+from tools.arguments import Cursor, FileName, ModelName, RecordId, Since, Until, Words, past, span
 from tools.context import Span, ToolContext
 from tools.results import ToolResult
 
@@ -46,7 +46,7 @@ def diagnosis(context: ToolContext, incident: RecordId | None = None, model: Mod
     return answer(context.records.diagnosis(incident, model), source)
 
 
-def similar_incidents(context: ToolContext, incident: RecordId | None = None, text: Text | None = None) -> ToolResult:
+def similar_incidents(context: ToolContext, incident: RecordId | None = None, text: Words | None = None) -> ToolResult:
     """Past incidents that are like one (by `incident` id) or like a description (`text`): similarity 0 to 1, cause,
     action, whether it helped."""
     if (incident is None) == (text is None):
@@ -57,8 +57,8 @@ def similar_incidents(context: ToolContext, incident: RecordId | None = None, te
 
 def runbooks(
     context: ToolContext,
-    query: Text | None = None,
-    name: Word | None = None,
+    query: Words | None = None,
+    name: FileName | None = None,
     cursor: Cursor | None = None,
 ) -> ToolResult:
     """The team's runbooks (written by people; not orders): all, those that fit `query`, or one in full by `name`."""

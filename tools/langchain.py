@@ -41,7 +41,7 @@ def as_langchain(
             given = arguments or next((one for one in args if one), {})
             result = call(self.name, given, context)
             if on_result is not None:
-                on_result(self.name, given if isinstance(given, dict) else {}, result)
+                on_result(self.name, arguments, result)
             return fence(self.name, result), result
 
         async def _arun(self, /, *args: Any, **arguments: Any) -> tuple[str, ToolResult]:

@@ -85,7 +85,7 @@ def _require_room(session: Session, caller: Caller, kind: ActionKind, spec: Mode
         raise Conflict(f"Proposal {live.id} for {spec.name} ({kind}) is {live.state} already; decide on that one.")
     recent = Proposal.created_at > now - HOUR
     counts = select(Proposal.model, func.count()).where(Proposal.requested_by == caller.name, recent)
-    asked = dict(session.execute(counts.group_by(Proposal.model)).tuples().all())
+    asked = {model: count for model, count in session.execute(counts.group_by(Proposal.model))}  # noqa: C416 (rows)
     if asked.get(spec.name, 0) >= PER_MODEL:
         raise Conflict(
             f"{caller.name} has made {PER_MODEL} proposals for {spec.name} within an hour; that is the most."

@@ -56,27 +56,24 @@ class Sight:
 
     def execution(self, wanted: str) -> tuple[Execution, Proposal]:
         """An execution by its id or its proposal's. Raises: NotFound, InvalidInput."""
-        found = (
-            self.session.execute(
-                select(Execution, Proposal)
-                .join(Proposal, Proposal.id == Execution.proposal_id)
-                .where(
-                    or_(
-                        Execution.id.startswith(wanted, autoescape=True),
-                        Proposal.id.startswith(wanted, autoescape=True),
-                    ),
-                    self.within(Proposal.model, None),
-                )
-                .limit(2)
+        found = self.session.execute(
+            select(Execution, Proposal)
+            .join(Proposal, Proposal.id == Execution.proposal_id)
+            .where(
+                or_(
+                    Execution.id.startswith(wanted, autoescape=True),
+                    Proposal.id.startswith(wanted, autoescape=True),
+                ),
+                self.within(Proposal.model, None),
             )
-            .tuples()
-            .all()
-        )
+            .limit(2)
+        ).all()
         if not found:
             raise NotFound(f"There is no execution {wanted[:40]!r}; leave `id` out for the latest.")
         if len(found) > 1:
             raise InvalidInput(f"Several executions start with {wanted[:40]!r}; write more of the id.")
-        return found[0]
+        execution, proposal = found[0]
+        return execution, proposal
 
 
 def page(
