@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, or_, select, update
 
 from agent.domain.errors import (
     Held,
@@ -265,7 +265,9 @@ def _record(services: Services, execution: Execution, name: str, work: Work) -> 
 def _end(services: Services, execution: Execution, work: Work, seconds: float) -> None:
     """State, our own effects, audit and outbox, committed together."""
     with services.store.write() as session:
-        row = owned(session, execution)
+        row, now = owned(session, execution), services.now(session)
+        waits = update(Execution).where(Execution.model == row.model, Execution.state == "waiting")
+        session.execute(waits.values(resume_at=now))  # a release in the middle sees at once what changed
         proposal = session.get_one(Proposal, row.proposal_id)
         incident = locked_incident(session, proposal)
         finish(session, work)
