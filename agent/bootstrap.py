@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
+from agent.conversation import llm
 from agent.domain.policy import load_policy
 from agent.pipeline.services import Services
 from agent.settings import Settings, for_children
@@ -37,4 +38,17 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         wall=lambda: datetime.now(UTC),
         child_environment=for_children(),
         cluster=settings.cluster,
+        llm=llm.configured(
+            settings.llm,
+            key=settings.openai_api_key,
+            base_url=settings.openai_base_url,
+            deadline=settings.llm_deadline,
+            call_deadline=settings.llm_call_deadline,
+            answer_budget=settings.llm_answer_budget,
+            hourly_budget=settings.llm_hourly_budget,
+            daily_budget=settings.llm_daily_budget,
+            daily_usd=settings.llm_daily_budget_usd,
+            prices=settings.llm_prices,
+        ),
+        public_url=settings.public_url,
     )

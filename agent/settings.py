@@ -11,7 +11,7 @@ from agent.domain.errors import InvalidInput
 
 FILE = "watchkeeper.yaml"
 PREFIX = "WATCHKEEPER_"
-SECRET = (PREFIX, "SLACK_", "OPENAI_", "MLFLOW_TRACKING_", "PG")
+SECRET = (PREFIX, "SLACK_", "OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "MLFLOW_TRACKING_", "PG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Settings:
 
     cluster: the Dask scheduler that profiles of a large log are mapped on; "" is this process. serve_bind, serve_token,
     serve_rate: the model server's address, the tokens that open it (several with commas), and requests per second and
-    caller.
+    caller. llm: `offline`, or PROVIDER:MODEL (several with commas: a chain); the rest of llm_…: its time and its money
+    (`agent.conversation.llm.configured`). openai_…: as OpenAI names them, without our prefix.
     """
 
     home: Path
@@ -33,6 +34,16 @@ class Settings:
     serve_bind: str = "127.0.0.1:8001"
     serve_token: str = field(default="", repr=False)
     serve_rate: str = "0"
+    llm: str = ""
+    llm_deadline: str = ""
+    llm_call_deadline: str = ""
+    llm_answer_budget: str = ""
+    llm_hourly_budget: str = ""
+    llm_daily_budget: str = ""
+    llm_daily_budget_usd: str = ""
+    llm_prices: str = ""
+    openai_api_key: str = field(default="", repr=False)
+    openai_base_url: str = ""
 
     @property
     def policy_file(self) -> Path:
@@ -43,8 +54,13 @@ class Settings:
         return self.home / "models"
 
 
+LLM = (
+    "llm", "llm_deadline", "llm_call_deadline", "llm_answer_budget", "llm_hourly_budget", "llm_daily_budget",
+    "llm_daily_budget_usd", "llm_prices",
+)  # fmt: skip
 KNOWN = (
-    "database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster", "serve_bind", "serve_token", "serve_rate"
+    "database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster", "serve_bind", "serve_token", "serve_rate",
+    *LLM,
 )  # fmt: skip
 
 
@@ -91,6 +107,9 @@ def load_settings(
         serve_bind=values.get("serve_bind", "127.0.0.1:8001"),
         serve_token=values.get("serve_token", ""),
         serve_rate=values.get("serve_rate", "0"),
+        **{key: values.get(key, "") for key in LLM},
+        openai_api_key=environ.get("OPENAI_API_KEY", ""),
+        openai_base_url=environ.get("OPENAI_BASE_URL", ""),
     )
 
 

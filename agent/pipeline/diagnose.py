@@ -61,10 +61,11 @@ def investigate(services: Services, spec: ModelSpec, at: datetime) -> Investigat
     return Investigated(finding, window, time.perf_counter() - started)
 
 
-def diagnose(session: Session, incident: Incident, investigated: Investigated, at: datetime) -> None:
-    """Store what was found with its incident."""
-    document = investigated.finding.to_json()
-    leading = investigated.finding.causes[0]
+def diagnose(
+    session: Session, incident: Incident, investigated: Investigated, document: dict[str, Any], at: datetime
+) -> None:
+    """Store what was found with its incident. `document`: the finding as JSON, with its narrative (`further`)."""
+    leading = document["causes"][0]
     session.add(
         Diagnosis(
             incident_id=incident.id,
@@ -72,9 +73,9 @@ def diagnose(session: Session, incident: Incident, investigated: Investigated, a
             window_start=investigated.window.start,
             window_end=investigated.window.end,
             verdict=document["verdict"],
-            cause=str(leading.cause),
-            probability=leading.probability,
-            onset=leading.onset,
+            cause=leading["cause"],
+            probability=leading["probability"],
+            onset=datetime.fromisoformat(leading["onset"]) if leading["onset"] else None,
             action=document["action"]["kind"],
             document=document,
             seconds=investigated.seconds,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.conversation.llm import LanguageModels
 from agent.domain.policy import Policy
 from agent.store.session import Store
 from agent.store.tables import Control
@@ -23,7 +24,8 @@ class Services:
     """The workspace's parts. `wall` is the real clock (leases, time-outs); `now` may be a replayed one.
 
     `child_environment` is what a trainer's process may see of ours; None is all of it. `cluster` is the address of the
-    Dask scheduler that large windows are counted on; "" is this process.
+    Dask scheduler that large windows are counted on; "" is this process. `llm` are the language models, `public_url`
+    is where the console is reached.
     """
 
     home: Path
@@ -35,6 +37,8 @@ class Services:
     wall: Callable[[], datetime]
     child_environment: Mapping[str, str] | None = None
     cluster: str = ""
+    llm: LanguageModels = field(default_factory=LanguageModels)
+    public_url: str = ""
 
     def now(self, session: Session | None = None) -> datetime:
         """The time that the watch lives in: the replayed clock where the workspace has one, else the real one.

@@ -12,6 +12,7 @@ from datetime import datetime
 from agent.domain.incident import IncidentState
 from agent.pipeline.approve import auto_approve, expire, supersede_overtaken
 from agent.pipeline.diagnose import diagnose, investigate
+from agent.pipeline.further import narrated
 from agent.pipeline.monitor import keep, look
 from agent.pipeline.propose import may_propose, pin, propose
 from agent.pipeline.report import write_report
@@ -62,10 +63,11 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
     diagnosis, proposal = None, None
     if work and incident is not None:
         investigated, pins = investigate(services, spec, at), pin(services, spec)
+        document = narrated(services, spec, incident.id, investigated.finding.to_json())
         with services.store.write() as session:
             incident = session.get_one(Incident, incident.id)
             if may_propose(services, session, spec, incident, at):
-                diagnose(session, incident, investigated, at)
+                diagnose(session, incident, investigated, document, at)
                 session.flush()
                 proposal = propose(services, session, spec, incident, pins, at)
                 diagnosis = queries.latest_diagnosis(session, incident.id)

@@ -3,6 +3,7 @@
 from agent.store.tables.base import Base, UtcDateTime, new_id
 from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, UnfitWindow, Verification
 from agent.store.tables.operating import AuditEvent, AuditHead, Control, Outbox, Report, Slot, UnfreezeRequest
+from agent.store.tables.talking import Conversation, Feedback, Message, Usage
 from agent.store.tables.watching import (
     Alert,
     Deployment,
@@ -22,13 +23,16 @@ __all__ = [
     "AuditHead",
     "Base",
     "Control",
+    "Conversation",
     "Deployment",
     "Diagnosis",
     "Execution",
     "ExecutionStep",
+    "Feedback",
     "HourlyProfile",
     "Incident",
     "MeasurementRow",
+    "Message",
     "Model",
     "MonitorRun",
     "Outbox",
@@ -38,6 +42,7 @@ __all__ = [
     "StoredProfile",
     "UnfitWindow",
     "UnfreezeRequest",
+    "Usage",
     "UtcDateTime",
     "Verification",
     "new_id",
