@@ -1,7 +1,9 @@
 """What a sentence says in words (rose, healthy, approved, significant, the strongest) against what was returned."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -24,7 +26,7 @@ def check_words(sentence: Sentence, facts: Facts, returned: Returned) -> list[st
     scope = scope_of(sentence, Said(len(sentence.text), len(sentence.text), 0.0, 0))
     problems = [
         *_directions(sentence, facts, scope, returned),
-        *_significance(sentence, scope, returned),
+        *_significance(sentence, facts, scope, returned),
         *_thresholds(sentence, facts, scope, returned),
         *_order(sentence, returned),
     ]
@@ -50,7 +52,7 @@ def _clauses(text: str) -> Iterator[tuple[int, str]]:
 def _directions(sentence: Sentence, facts: Facts, scope: Scope, returned: Returned) -> Iterator[str]:
     """`rose from 58 to 14`; `improved` where it got worse; `fell` where the series rose."""
     text = sentence.masked
-    pairs = [(one, two) for one, two in zip(facts, facts[1:], strict=False) if one[1] == "before" and two[1] == "after"]
+    pairs = [(one, two) for one, two in itertools.pairwise(facts) if one[1] == "before" and two[1] == "after"]
     for one, two in pairs:
         lead = text[: one[0].start]
         start = max(lead.rfind(";"), lead.rfind(", "), 0)
@@ -78,6 +80,7 @@ def _directions(sentence: Sentence, facts: Facts, scope: Scope, returned: Return
         if not (
             here.get("metric")
             or here.get("feature")
+            or sentence.of("model")
             or re.search(r"(?i)\b(?:error|loss|performance|score|quality|it)\b", clause)
         ):
             continue
@@ -110,6 +113,10 @@ def _moves(scope: Scope, sentence: Sentence, returned: Returned, facts: Facts) -
             continue
         if fact.role == "before" and (after := holder.number("after")) is not None and id(holder) not in seen:
             seen.add(id(holder))
+            if holder.listed == "verification" and not sentence.says(
+                "after|roll\\w*|retrain\\w*|helped|action|carried out|executed"
+            ):
+                continue
             trial = holder.listed not in ("change", "verification")
             if trial == speaks_of_trial or not any(
                 f.role == "before" and f.holder is not holder for f in returned.facts
@@ -143,7 +150,7 @@ def _better(holder: Holder, returned: Returned) -> int:
     return {"higher": 1, "lower": -1}.get(str(better), 0)
 
 
-def _significance(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[str]:
+def _significance(sentence: Sentence, facts: Facts, scope: Scope, returned: Returned) -> Iterator[str]:
     """`significant` where the interval of the difference holds zero, and the other way round."""
     words = r"significant(?:ly)?|clear(?:ly)? (?:better|worse|gain|improvement)|statistically|beyond chance|more than chance|certain(?:ly)? (?:better|worse)|conclusive(?:ly)?"
     found = re.search(
@@ -157,7 +164,14 @@ def _significance(sentence: Sentence, scope: Scope, returned: Returned) -> Itera
         or re.match(r"(?i)within|could|may|inconclusive|insignificant", found[0]) is not None
     )
     intervals = []
+    # The numbers of the sentence say which trial or change it speaks of.
+    own = [
+        {id(f.holder) for f in some} for _, role, some in facts if role in ("before", "after", "value", "difference")
+    ]
+    meant = set.intersection(*own) if own else set()
     for holder in returned.holders:
+        if meant and id(holder) not in meant:
+            continue
         low, high = holder.number("low"), holder.number("high")
         pair = holder.fields.get("interval")
         if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair):
@@ -220,7 +234,7 @@ def _order(sentence: Sentence, returned: Returned) -> Iterator[str]:
     for kind in ("feature", "model", "version", "segment", "cause"):
         yield from _superlative(sentence, kind, returned)
         named = sentence.of(kind)
-        for one, two in zip(named, named[1:], strict=False):
+        for one, two in itertools.pairwise(named):
             between = sentence.masked[one.end : two.start]
             found = re.search(
                 r"(?i)\b(more|less|higher|lower|larger|smaller|stronger|weaker|better|worse|greater|bigger)\b.{0,30}\b(?:than|that of)\b",

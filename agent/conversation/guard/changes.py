@@ -1,4 +1,5 @@
 """Differences and ratios of two returned values, where the sentence says that it speaks of one."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ def _pairs(
         for other in kin:
             if fact.role == "before" and other.role == "after" and fact.holder is other.holder:
                 yield fact, other, True
-            if fact.role == "value" and other.role == "threshold" and fact.holder is other.holder:
+            limited = sentence.says("threshold|limit")
+            if fact.role == "value" and other.role == "threshold" and fact.holder is other.holder and limited:
                 yield other, fact, False
             if fact.role == "value" and other.role == "overall" and fact.holder is other.holder:
                 yield other, fact, False

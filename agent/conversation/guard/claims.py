@@ -1,4 +1,5 @@
 """An answer as claims: its sentences, with the names, numbers, times, citations and quotations in each."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -35,9 +36,7 @@ _COMMON = frozenset(
         "change", "rows", "season", "weather", "test", "rest", "one", "two", "work", "working", "on", "in", "is", "it",
     ]
 )  # fmt: skip
-_BOUND = re.compile(
-    r"(?i)(?:\d|\b(?:a|an|the|per|each|every|one|this|that|last|next|first|same|by|some|any|no|to|in))\s?$"
-)
+_BOUND = re.compile(r"(?i)(?:\d|\b(?:a|an|the|per|each|every|one|this|that|last|next|first|same|some|any|no))\s?$")
 _SPOKEN_OF = re.compile(r"(?i)\b(?:feature|column|input|variable)s?\s$|[`“\"]$")
 
 
@@ -198,7 +197,7 @@ def _is_only_a_word(text: str, found: re.Match[str], name: str) -> bool:
     if name.lower() not in _COMMON and len(name) > 2:
         return False
     before = text[: found.start()]
-    if _SPOKEN_OF.search(before):
+    if _SPOKEN_OF.search(before) or re.search(r"\d[ %]{0,2}(?:in|for|of|on)\s$", before):
         return False
     return _BOUND.search(before) is not None or found[0] != name
 

@@ -1,4 +1,5 @@
 """How many there are: a number before a noun, against the lists and counts that were returned."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -51,9 +52,12 @@ def counted(sentence: Sentence, said: Said) -> tuple[str, str] | None:
     return None
 
 
-def candidates(noun: str, between: str, sentence: Sentence, scope: Scope, returned: Returned) -> set[float] | None:
+def candidates(
+    said: Said, noun: str, between: str, sentence: Sentence, scope: Scope, returned: Returned
+) -> set[float] | None:
     """The numbers that such a count may be; None when what was returned does not hold the whole list."""
     found: set[float] = set()
+    singled_out = False
     keys = _NOUNS[noun]
     for key in keys:
         if key in returned.paged:
@@ -65,28 +69,38 @@ def candidates(noun: str, between: str, sentence: Sentence, scope: Scope, return
             if not scope.get("model") or not h.called("model") or h.called("model") & scope.get("model")
         ]
         for holders in (own, everything) if scope.carried or not scope.get("model") else (own,):
-            qualified = _qualified(holders, between)
+            # `two of the five features drifted`: what is said is said of the two.
+            of_these = re.search(r"(?i)\bof\s+(?:the\s+|its\s+|all\s+)?$", sentence.masked[: said.start]) is not None
+            words = between if of_these else f"{between} {_after_noun(noun, sentence, said)}"
+            qualified = None if of_these else _qualified(holders, words)
             if qualified is not None:
+                singled_out = True
                 found.add(float(len(qualified)))
                 continue
             if key in returned.lists:
                 found.add(float(len(holders)))
-            if re.search(r"(?i)\bof\b", between) or noun in ("breach",):
+            if re.search(r"(?i)\bof\b", between) or noun == "breach":
                 found.discard(float(len(holders))) if not _is_total(between) else None
             wider = _qualified(holders, f"{between} {sentence.masked}")
             if wider is not None:
                 found.add(float(len(wider)))
-            if key == "models":
-                found.add(float(sum(h.fields.get("open_incident") is not None for h in holders)))
-                found.add(float(sum(h.fields.get("waiting_proposal") is not None for h in holders)))
     for fact in returned.facts:
         if not fact.role.startswith("count ") or (
             scope.get("model") and fact.called("model") and not fact.called("model") & scope.get("model")
         ):
             continue
+        if singled_out and fact.key in ("checked", *keys):
+            continue
         if about(fact.key, sentence, noun):
             found.add(fact.value)
     return found or None
+
+
+def _after_noun(noun: str, sentence: Sentence, said: Said) -> str:
+    """What is said of those that are counted: `(two proposals) are pending`."""
+    tail = re.split(r"(?i)[,;.:]|\sand\s|\sof (?:them|which)", sentence.masked[said.end : said.end + 90])[0]
+    found = re.search(rf"(?i)\b{noun}(?:s|es)?\b(.*)", tail)
+    return found[1][:45] if found else ""
 
 
 def _is_total(between: str) -> bool:
@@ -133,6 +147,15 @@ def _qualified(holders: list[Holder], words: str) -> list[Holder] | None:
         any_word = True
         kept = [h for h in kept if h.fields.get("state") in _UNRESOLVED]
         by_key.pop("state", None)
+    for key, pattern in (
+        ("open_incident", r"(?:open )?incidents?"),
+        ("waiting_proposal", r"(?:waiting |pending )?proposals?|waiting"),
+    ):
+        if any(key in h.fields for h in holders) and re.search(rf"(?i)\b(?:{pattern})\b", words):
+            any_word = True
+            denied = re.search(rf"(?i)\b(?:no|without(?: an?)?) (?:{pattern})\b", words) is not None
+            kept = [h for h in kept if (h.fields.get(key) is None) is denied]
+            by_key.pop("state", None)
     for key, wanted in by_key.items():
         any_word = True
         kept = [h for h in kept if h.fields.get(key) in wanted]

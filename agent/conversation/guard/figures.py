@@ -1,4 +1,5 @@
 """The numbers of a sentence, each against what was returned of the thing that the sentence speaks of."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ _INTERVAL = re.compile(r"(?i)(?:[(\[]|between|interval|ranging|range|ci|anywhere
 _FROM = re.compile(
     r"(?i)(?:\bfrom|\bwas|\bwere|\bbefore[:,]?|\bpreviously|\bearlier|\binstead of|\bhad been|\brather than)\s+(?:[a-z]+\s){0,2}?$"
 )
+_WAS = re.compile(r"(?i)\b(?:was|were|had been)\s+(?:[a-z]+\s){0,2}?$")
 _FROM_AFTER = re.compile(r"(?i)^\s*(?:before|previously|until then|earlier|without it|→|->|⟶)")
 _TO = re.compile(
     r"(?i)(?:\bto|\bafter[:,]?|\bnow(?: at| stands at| is)?|\bwould be|\bwould (?:have been|give|reach)|\breach(?:es|ed)?)\s+(?:[a-z]+\s){0,1}?$"
@@ -86,7 +88,7 @@ def _check_one(
             checked.problems.append(f"{words} is no difference or ratio of what was returned")
         return
     if role is None and (noun := counts.counted(sentence, said)) is not None:
-        possible = counts.candidates(*noun, sentence, scope, returned)
+        possible = counts.candidates(said, *noun, sentence, scope, returned)
         if possible and any(quantities.near(said, number) for number in possible):
             return
         written = [
@@ -141,7 +143,7 @@ def _role(sentence: Sentence, said: Said, before: Said | None, after: Said | Non
     if _OVERALL.match(rest):
         return "overall"
     arrow = first and after is not None and re.search(r"→|->|⟶", text[said.end : after.start])
-    if _FROM.search(lead) or _FROM_AFTER.match(rest) or arrow:
+    if (_FROM.search(lead) and (after is not None or not _WAS.search(lead))) or _FROM_AFTER.match(rest) or arrow:
         return "before"
     if _TO.search(lead) or _TO_AFTER.match(rest) or (second and re.search(r"→|->|⟶", lead[-6:])):
         return "after"
@@ -168,11 +170,15 @@ _MAY_BE: dict[str, frozenset[str]] = {
 def _may_be(role: str | None, fact: Fact, said: Said, sentence: Sentence) -> bool:
     if fact.written:
         return fact.role == "written" or role is None or fact.role in _MAY_BE.get(role, frozenset((role,)))
+    if fact.role in ("before", "after") and not _speaks_of(fact.holder, sentence):
+        return False
     if fact.role.startswith("count "):
         key = fact.role.removeprefix("count ")
-        return role in (None, "value", "n") and counts.about(key, sentence)
+        return role in (None, "value", "n") and said.digits == 0 and counts.about(key, sentence)
     if role is None:
         return fact.role not in ("low", "high", "threshold")
+    if role == "value" and fact.role == "before":
+        return _PAST.search(sentence.text) is not None and _LATEST.search(sentence.text) is None
     if role == "value" and fact.role == "probability":
         return said.unit == "%" or bool(sentence.of("cause")) or sentence.says("sure|probab\\w+|confiden\\w+|likely")
     if role == "value" and fact.role == "difference":
@@ -180,6 +186,21 @@ def _may_be(role: str | None, fact: Fact, said: Said, sentence: Sentence) -> boo
     if role == "value" and fact.role == "overall":
         return sentence.says("overall|whole|all rows")
     return fact.role in _MAY_BE.get(role, frozenset((role,)))
+
+
+_OF_TRIALS = (
+    "would|trial|tri(?:ed|es)|retrain\\w*|roll\\w*|recalibrat\\w*|promot\\w*|replay\\w*|candidate|propos\\w*|what.if"
+)
+_OF_EFFECTS = f"{_OF_TRIALS}|after|since|help\\w*|action|carried out|execut\\w*|verif\\w*|approved|later"
+
+
+def _speaks_of(holder: Holder, sentence: Sentence) -> bool:
+    """What a trial promises and what an action did are said of trials and actions alone."""
+    if holder.listed == "change":
+        return True
+    if holder.listed == "verification":
+        return sentence.says(_OF_EFFECTS) or any(one.startswith(("x-", "p-")) for one in sentence.cites)
+    return sentence.says(_OF_TRIALS) or any(one.startswith("p-") for one in sentence.cites)
 
 
 def _at_its_time(sentence: Sentence, said: Said, role: str | None, facts: list[Fact], earlier: int) -> list[Fact]:
@@ -191,12 +212,13 @@ def _at_its_time(sentence: Sentence, said: Said, role: str | None, facts: list[F
         if fact.written or len(line) < 2 or fact.holder.listed not in ("points", "measurements", "history", "looks"):
             kept.append(fact)
             continue
-        line.sort(key=lambda h: h.time() or datetime.max)
+        line.sort(key=changes.time_of)
         values = [h.number(fact.key) for h in line]
         own = [t for t in (fact.holder.fields.get(k) for k in ("window_start", "window_end", "at")) if t]
         times = [m for m in (spans.as_time(t) for t in own) if m is not None]
         where = sentence.text[max(0, said.start - 60) : said.end + 60]
-        if dates and role not in ("before", "after"):
+        own_date = any(0 <= t.start - said.end <= 8 for t in dates)
+        if dates and (own_date or role not in ("before", "after")):
             nearest = min(dates, key=lambda t: min(abs(t.start - said.end), abs(said.start - t.end)))
             if any(nearest.is_time(at) for at in times) or _other_date(sentence, nearest):
                 kept.append(fact)
@@ -226,6 +248,10 @@ def _other_date(sentence: Sentence, told: object) -> bool:
 def _together(sentence: Sentence, checked: Checked) -> None:
     """An interval, a threshold and a count of rows belong to the value that they stand beside."""
     values = [one for one in checked.facts if one[1] in ("value", "before", "after", "overall")]
+    for one, two in zip(checked.facts, checked.facts[1:], strict=False):
+        if one[1] == "before" and two[1] == "after" and not any(_one_change(a, b) for a in one[2] for b in two[2]):
+            words = f"{sentence.text[one[0].start : one[0].end].strip()} and {sentence.text[two[0].start : two[0].end].strip()}"
+            checked.problems.append(f"{words} are not before and after of one thing")
     for said, role, facts in checked.facts:
         if role not in ("low", "high", "threshold", "n") or not values:
             continue
@@ -247,6 +273,14 @@ def _together(sentence: Sentence, checked: Checked) -> None:
             checked.problems.append(
                 f"{words} does not belong to {sentence.text[nearest[0].start : nearest[0].end].strip()}"
             )
+
+
+def _one_change(a: Fact, b: Fact) -> bool:
+    """Whether two facts may be the two ends of one change."""
+    if a.holder is b.holder or b.holder in a.holder.siblings:
+        return True
+    apart = abs(a.value - b.value) > 0.005 * abs(a.value)
+    return apart and (a.written or b.written or not (a.role == "before" and b.role == "after"))
 
 
 _KEYS = {"low": ("low",), "high": ("high",), "threshold": ("threshold",), "n": ("n", "rows", "labels", "labelled_rows")}

@@ -1,4 +1,5 @@
 """Whether an answer says only what the tools returned. What does not check is repaired once, then removed or marked."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from agent.conversation.guard import claims
 from agent.conversation.guard.assertions import check_words
 from agent.conversation.guard.claims import Sentence
 from agent.conversation.guard.figures import check_numbers
-from agent.conversation.guard.returned import Returned, gather
+from agent.conversation.guard.returned import ID, Fact, Returned, gather
 from agent.conversation.guard.spans import check_times
 from agent.conversation.guard.standings import check_standing
 from tools.results import ToolResult
@@ -95,7 +96,7 @@ def _claim(sentence: Sentence, returned: Returned, question: str, now: datetime 
         problems = [one for one in problems if not _only_asked(one, question)]
     sources = list(sentence.cites)
     for _, _, facts in numbers.facts:
-        sources += _records(facts[0].names)
+        sources += _record(facts[0])
     stated = sentence.numbers or sentence.times or sentence.names or sentence.cites or sentence.quotes
     if not (stated or problems or doubts):
         return None
@@ -109,10 +110,10 @@ def _claim(sentence: Sentence, returned: Returned, question: str, now: datetime 
     )
 
 
-def _records(names: object) -> list[str]:
-    if not isinstance(names, dict):
-        return []
-    return [next(iter(values)) for kind, values in names.items() if kind.startswith("record ") and len(values) == 1]
+def _record(fact: Fact) -> list[str]:
+    """The record that a fact stands in."""
+    found = fact.holder.found("id")
+    return [found] if isinstance(found, str) and ID.fullmatch(found) else []
 
 
 def _is_denial(sentence: Sentence, question: str) -> bool:
@@ -174,7 +175,12 @@ def _names(sentence: Sentence, returned: Returned, question: str) -> list[str]:
     for found in shape:
         name = next(part for part in found.groups() if part).rstrip(".-_:")
         low = name.lower()
-        if low in _GENERIC or low in everything or len(low) < 2 or low.endswith(("ed", "ing", "ly")) and "_" not in low:
+        if (
+            low in _GENERIC
+            or low in everything
+            or len(low) < 2
+            or (low.endswith(("ed", "ing", "ly")) and "_" not in low)
+        ):
             continue
         if low in question.lower() or _COMPOUND.fullmatch(name) or any(low in text.lower() for text in returned.texts):
             continue

@@ -1,4 +1,5 @@
 """Times as people write them, and whether one is a returned time to the precision that was written."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 

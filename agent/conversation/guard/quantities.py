@@ -1,4 +1,5 @@
-"""Numbers as people write them: digits, separators, k and M, percent, units; and whether one matches a returned value."""
+"""Numbers as people write them: digits, separators, k and M, percent, units; whether one is a returned value."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -126,7 +127,7 @@ def near(said: Said, value: float) -> bool:
     if said.hedge == "about" and said.digits == 0 and shown:
         while shown % (unit * 10) == 0:
             unit *= 10
-        unit = max(unit, said.scale * 10.0**-said.digits)
+        unit = min(unit, max(0.1 * abs(value), said.scale))  # `about 1,200` is 1,234; `about 20` is no 23
     slack = 0.5 * unit * (1 + 1e-9) + 1e-12 * abs(value)
     if said.hedge == "about":
         slack = max(slack, 0.02 * abs(value))
@@ -143,7 +144,7 @@ def near(said: Said, value: float) -> bool:
 def matches(said: Said, value: float, unit: str = "", *, share: bool = False) -> bool:
     """Whether a number as written is this returned value, whose unit is `unit` (`""`: none); `share`: it is a
     probability or a share, of which percent never claim certainty."""
-    has = _unit(unit) if unit and _unit(unit) in _UNITS or _unit(unit) in ("c", "f", "k") else ""
+    has = _unit(unit) if (unit and _unit(unit) in _UNITS) or _unit(unit) in ("c", "f", "k") else ""
     if said.unit in ("%", "point") and has in ("%", "point"):
         return near(said, value)
     if said.unit in ("%", "point"):
@@ -198,9 +199,9 @@ def parse_length(text: str) -> timedelta | None:
 
 
 _N_AFTER = re.compile(
-    r"(?i)^\W{0,2}(?:\w+[ -]){0,2}?(?:rows?|labels?|samples?|predictions?|examples?|observations?|data points)\b"
+    r"(?i)^\s?(?:[a-z]+[ -]){0,2}?(?:rows?|labels?|samples?|predictions?|examples?|observations?|data points)\b"
 )
-_SURE_AFTER = re.compile(r"(?i)^\W{0,2}(?:sure|certain|likely|confiden\w+|probab\w+|chance)\b")
+_SURE_AFTER = re.compile(r"(?i)^[\s(]{0,2}(?:sure|certain|likely|confiden\w+|probab\w+|chance)\b")
 _BEFORE_WORDS = (
     (
         "threshold",
@@ -220,8 +221,8 @@ _BEFORE_WORDS = (
     ("low", re.compile(r"(?i)(?:lower (?:end|bound|limit))\b(?:\s(?:of|is|at|to))*\W{0,2}$")),
     ("high", re.compile(r"(?i)(?:upper (?:end|bound|limit))\b(?:\s(?:of|is|at|to))*\W{0,2}$")),
 )
-_THRESHOLD_AFTER = re.compile(r"(?i)^\W{0,2}(?:threshold|limit)\b")
-_SIMILAR_AFTER = re.compile(r"(?i)^\W{0,2}(?:similar|alike|match)\b")
+_THRESHOLD_AFTER = re.compile(r"(?i)^[\s(]{0,2}(?:threshold|limit)\b")
+_SIMILAR_AFTER = re.compile(r"(?i)^[\s(]{0,2}(?:similar|alike|match)\b")
 
 
 def role_in_text(text: str, said: Said) -> str | None:

@@ -15,8 +15,31 @@ from tools.results import ToolResult
 
 ID = re.compile(r"(?<![\w-])([a-z]-[0-9a-z]{4,16})(?:/(E\d{1,4}))?(?![\w-])")
 METRICS = frozenset(
-    """accuracy auc roc_auc f1 precision recall log_loss logloss brier mae mse rmse mape r2 ece balanced_accuracy
-    average_precision psi ks js wasserstein jensen_shannon null_share""".split()
+    [
+        "accuracy",
+        "auc",
+        "roc_auc",
+        "f1",
+        "precision",
+        "recall",
+        "log_loss",
+        "logloss",
+        "brier",
+        "mae",
+        "mse",
+        "rmse",
+        "mape",
+        "r2",
+        "ece",
+        "balanced_accuracy",
+        "average_precision",
+        "psi",
+        "ks",
+        "js",
+        "wasserstein",
+        "jensen_shannon",
+        "null_share",
+    ]
 )
 # What tells one thing from another: key in a result -> what it names.
 _NAMING = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.conversation.guard.claims import Named, Sentence
 from agent.conversation.guard.quantities import Said
-from agent.conversation.guard.returned import Fact, Holder, Returned
+from agent.conversation.guard.returned import Fact, Returned
 
 KINDS = ("model", "feature", "metric", "monitor", "version", "segment", "cause")
 MEASURED = frozenset(("value", "before", "after", "low", "high", "difference", "threshold", "overall"))
@@ -19,9 +19,10 @@ _JOINED = re.compile(
     r"(?i)^[`”“\"*]{0,3}\s*(?:,|and|&|,\s*and|or|vs\.?|versus)\s*(?:the\s+|version\s+|v)?[`“\"*]{0,3}$"
 )
 _MANY = "other|others|both|all|each|every|everything|elsewhere|total|together|models|overall"
-_OTHER_VERSION = (
-    "candidate|challenger|new|newer|old|older|earlier|previous|other|former|retrained|replaced|would|trial|before"
+_OF_VERSIONS = (
+    "versions?|trained|training|retrained|registered|registry|candidate|challenger|held.out|validation|when it was made"
 )
+_OF_FEATURES = frozenset(("psi", "ks", "js", "wasserstein", "jensen_shannon", "null_share", "missing_share", "chi2"))
 
 
 @dataclass
@@ -41,7 +42,7 @@ def scope_of(sentence: Sentence, said: Said) -> Scope:
     for kind in KINDS:
         if found := _attached(sentence, said, kind):
             scope.names[kind] = found
-    if scope.get("metric") and scope.get("feature") and not _direct(sentence, said, "feature"):
+    if scope.get("metric") - _OF_FEATURES and scope.get("feature") and not _direct(sentence, said, "feature"):
         # `temp moved, and the mae went to 58`: the later word says what the number is.
         feature = max((n.end for n in sentence.of("feature") if n.end <= said.start), default=-1)
         metric = max((n.start for n in sentence.of("metric") if n.end <= said.start), default=-1)
@@ -61,7 +62,7 @@ def scope_of(sentence: Sentence, said: Said) -> Scope:
                 carried.add(kind)
     scope.carried = frozenset(carried)
     for cited in sentence.cites:
-        record, _, fact = cited.partition("/")
+        record, _, _fact = cited.partition("/")
         if "-" in record:
             kind = f"record {record[0]}"
             scope.names[kind] = scope.get(kind) | {record}
@@ -142,26 +143,10 @@ def _of_version(fact: Fact, scope: Scope, sentence: Sentence, returned: Returned
         kin = (f for f in returned.facts if f.role == "value" and f.called("version") & said)
         return not any(_metrics(f) & _metrics(fact) for f in kin)
     if has and fact.role == "value" and fact.holder.listed == "metrics":
-        above = fact.holder.above
-        aliases = above.fields.get("aliases") if above else None
-        champion = {str(h.found("champion")) for h in _up(fact.holder) if h.found("champion")}
-        return (
-            "champion" in (aliases or ())
-            or bool(champion & has)
-            or (not aliases and not champion)
-            or sentence.says(_OTHER_VERSION)
-        )
+        # What a version reached when it was made is not how the model does now.
+        return sentence.says(_OF_VERSIONS)
     return True
 
 
 def _metrics(fact: Fact) -> set[str]:
     return {_metric(name) for name in fact.called("metric")}
-
-
-def _up(holder: Holder) -> list[Holder]:
-    found: list[Holder] = []
-    at: Holder | None = holder
-    while at is not None:
-        found.append(at)
-        at = at.above
-    return found

@@ -1,4 +1,5 @@
 """Times and lengths of time in a sentence, against those that were returned."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -45,7 +46,14 @@ def check_times(sentence: Sentence, returned: Returned, now: datetime | None) ->
             problems.append(f"the time “{words}” stands in no result")
             continue
         keys = _role(sentence, told)
-        if keys and any(m.key in keys for m in kin) and not any(m.key in keys for m in right):
+        cited = [
+            m
+            for m in kin
+            if m.key in keys and any(k.startswith("record ") and m.holder.called(k) & n for k, n in scope.names.items())
+        ]
+        if (cited and not any(m in cited for m in right)) or (
+            keys and any(m.key in keys for m in kin) and not any(m.key in keys for m in right)
+        ):
             problems.append(f"the time “{words}” is that of something else ({right[0].key.replace('_', ' ')})")
         last = right[0].at
     problems += _ago(sentence, returned, now)
@@ -117,13 +125,14 @@ def is_length(parts: list[Said], sentence: Sentence, returned: Returned, now: da
     if parts[-1].hedge == "about":
         slack = max(slack, 0.1 * said)
     scope = scope_of(sentence, parts[0])
+    cited = [m for m in returned.moments if _is_cited(m.holder, scope)]
     for span, holder in returned.spans:
-        if (holder is None or _of(holder, scope)) and abs(span.total_seconds() - said) <= min(
+        if (not cited if holder is None else _of(holder, scope)) and abs(span.total_seconds() - said) <= min(
             0.5 * slack, 0.05 * said + 0.5 * slack
         ):
             return True
     kin: dict[int, list[Moment]] = {}
-    for moment in returned.moments:
+    for moment in cited or _spoken_of(sentence, returned):
         if _of(moment.holder, scope):
             for holder in _upwards(moment.holder):
                 kin.setdefault(id(holder), []).append(moment)
@@ -134,9 +143,30 @@ def is_length(parts: list[Said], sentence: Sentence, returned: Returned, now: da
         near_to_now = {abs((now - at).total_seconds()) for at in times} if now is not None else set()
         same = [m for m in group if m.holder is group[0].holder] if len(times) > 12 else group
         apart = {abs((a.at - b.at).total_seconds()) for a in same for b in same if a.at != b.at}
-        if any(abs(length - said) < slack for length in near_to_now | apart):
+        if any(
+            abs(length - said) <= 0.5 * slack or (0 <= length - said < slack and slack >= 60)
+            for length in near_to_now | apart
+        ):
             return True
     return False
+
+
+def _spoken_of(sentence: Sentence, returned: Returned) -> list[Moment]:
+    """The times of incidents where a sentence speaks of incidents alone; of proposals likewise."""
+    nouns = {"incident": "i", "proposal": "p"}
+    said = [
+        noun
+        for noun in (*nouns, "version", "look", "feature", "drift", "deployment", "rollback")
+        if sentence.says(f"{noun}s?")
+    ]
+    if len(said) == 1 and said[0] in nouns:
+        own = [m for m in returned.moments if m.holder.fields.get("id") in m.holder.called(f"record {nouns[said[0]]}")]
+        return own or returned.moments
+    return returned.moments
+
+
+def _is_cited(holder: Holder, scope: Scope) -> bool:
+    return any(kind.startswith("record ") and holder.called(kind) & names for kind, names in scope.names.items())
 
 
 def _upwards(holder: Holder) -> list[Holder]:

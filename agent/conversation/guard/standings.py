@@ -1,4 +1,5 @@
 """How things stand, in the closed words of the records: healthy, resolved, approved, high risk, the cause, who decided."""
+# ruff: noqa: E501 (tables of words and of cases read better unbroken)
 
 from __future__ import annotations
 
@@ -48,8 +49,32 @@ _BY = re.compile(
     r"((?:@|#)?[\w.-]+(?:\s(?:and|,)\s(?:@|#)?[\w.-]+)*)"
 )
 _NOBODY = frozenset(
-    "you us me a an the someone somebody person people team policy watchkeeper it that two one three at least anyone nobody itself".split()
-)  # noqa: SIM905
+    [
+        "you",
+        "us",
+        "me",
+        "a",
+        "an",
+        "the",
+        "someone",
+        "somebody",
+        "person",
+        "people",
+        "team",
+        "policy",
+        "watchkeeper",
+        "it",
+        "that",
+        "two",
+        "one",
+        "three",
+        "at",
+        "least",
+        "anyone",
+        "nobody",
+        "itself",
+    ]
+)
 _RISK = re.compile(
     r"(?i)\b(low|medium|high)[- ]risk\b|\brisk(?:\s(?:is|of|level|rated|:|=))*\s*:?\s*(low|medium|high)\b"
 )
@@ -115,7 +140,7 @@ def _models(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[st
     for holder in states:
         model, state = "/".join(sorted(holder.called("model"))), str(holder.fields["state"])
         clause = _clause_of(text, sentence, model) if sentence.of("model") else text
-        here_fine = fine is not None and (_says(_FINE, clause) is not None or all_of and not sentence.of("model"))
+        here_fine = fine is not None and (_says(_FINE, clause) is not None or (all_of and not sentence.of("model")))
         if here_fine and (holder.fields.get("open_incident") or state in ("incident", "no_data")):
             yield f"{model} is not healthy: its state is {state}" + (
                 f", incident {holder.fields['open_incident']} is open" if holder.fields.get("open_incident") else ""
@@ -193,7 +218,7 @@ def _labels(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[st
     for pattern, key in ((_RISK, "risk"), (_SEVERITY, "severity")):
         for found in pattern.finditer(sentence.masked):
             said = next(part for part in found.groups() if part).lower()
-            own = [h for h in _own(_with(returned, key), scope, sentence)]
+            own = list(_own(_with(returned, key), scope, sentence))
             if own and not any(h.fields[key] == said for h in own):
                 yield f"the {key} is {own[0].fields[key]}, not {said}"
 
@@ -205,19 +230,22 @@ def _causes(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[st
     found = _CAUSAL.search(sentence.masked) or _CAUSAL.search(sentence.text)
     named = sentence.of("cause")
     leads = [h for h in returned.lists.get("causes", ()) if h.place == 0]
-    leads += [h for h in returned.lists.get("incidents", ()) if h.fields.get("cause")]
+    leads = leads or [h for h in returned.lists.get("incidents", ()) if h.fields.get("cause")]
     leads = _own(leads, scope, sentence)
     if not leads:
         return
+    candidates = {str(h.fields.get("cause")) for h in returned.holders}
     everything = {str(h.fields.get("cause")) for h in returned.holders} | {
         str(h.fields.get("what")) for h in returned.holders
     }
     for cause in Cause:
-        if cause in ("healthy",):
+        if cause == "healthy":
             continue
         spoken = str(cause).replace("_", "[ _-]")
         if cause.startswith("concept_drift_"):
             spoken = rf"{cause.removeprefix('concept_drift_')} (?:concept )?drift"
+        if str(cause) not in candidates and found and _says(spoken, sentence.masked) and str(cause) in everything:
+            yield f"{str(cause).replace('_', ' ')} was ruled out"
         if str(cause) not in everything and _says(spoken, sentence.masked):
             yield f"no diagnosis that was returned names {str(cause).replace('_', ' ')}"
     if found and named:
@@ -250,7 +278,11 @@ def _people(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[st
             known |= {str(holder.fields[k]).lower() for k in keys if isinstance(holder.fields.get(k), str)}
         for person in people:
             name = person.strip(".@#").lower()
-            if name and not any(name == one.strip("@#") or name in one.split() for one in known):
+            if (
+                name
+                and not name[0].isdigit()
+                and not any(name == one.strip("@#") or name in one.split() for one in known)
+            ):
                 yield f"no result says that it was {verb} by {person.strip('.')}"
 
 
