@@ -11,6 +11,10 @@ from agent.conversation.offline import entities, intents
 from agent.conversation.offline.entities import Entities, Known
 
 LONGEST = 2000
+_QUESTION = re.compile(
+    r"(?:what|which|who|whose|when|where|why|how|did|does|do|has|have|had|is|are|was|were|would it|should|outcome)\b"
+    r"(?! (?:not|please)\b)"
+)
 LOOKED_BACK = 6
 """Turns of the conversation that a follow-up may lean on."""
 EVERYTHING = frozenset(
@@ -118,6 +122,10 @@ def _read(text: str, before: Asked | None, told: str, known: Known, now: datetim
         return _about_record(found, text)
     guess = intents.classifier().guess(found.text)
     intent = guess.intent if _understood(guess, found) else intents.UNKNOWN
+    if intent.startswith("propose_") and (not _ordered(guess, rest) or _QUESTION.match(lowered)):
+        intent = intents.UNKNOWN if guess.second.startswith("propose_") or len(rest) < 2 else guess.second
+    if intent == "drift" and found.features:
+        intent = "drift_feature"
     if (
         intent == intents.UNKNOWN
         and before is not None
@@ -144,12 +152,25 @@ def _placed(lowered: str, listed: Sequence[str]) -> str | None:
 
 
 def _understood(guess: intents.Guess, found: Entities) -> bool:
-    words = [w for w in re.findall(r"[A-Za-z']+", found.text) if w not in intents.MASKS]
+    """Whether the guess may stand. Words that have nothing to do with models count against it, unless a model, feature
+    or record is named."""
+    if found.records:
+        return True
+    words = [w.lower() for w in re.findall(r"[A-Za-z']+", found.text) if w not in intents.MASKS]
     if not words:
-        return bool(found.models or found.records)
-    odd = [w for w in found.strange if w != found.stranger]
-    familiar = 1 - len(odd) / len(words)
-    return guess.margin >= intents.SURE and familiar >= intents.FAMILIAR
+        return bool(found.models)
+    foreign = [w for w in intents.foreign(found.text) if w != found.stranger]
+    if len(foreign) > (1 - intents.FAMILIAR) * len(words):
+        return False
+    if foreign and not (found.models or found.features):
+        told = len([w for w in words if w not in intents.stop_words()]) - len(foreign)
+        return told >= len(foreign) and guess.margin >= intents.CLEAR
+    return guess.sure
+
+
+def _ordered(guess: intents.Guess, said: Sequence[str]) -> bool:
+    """What is filed should have been wanted."""
+    return len(said) > 0 and guess.margin >= intents.ORDERED and guess.height >= intents.ORDERED_HEIGHT
 
 
 def _asked(intent: str, found: Entities, text: str, known: Known) -> Asked:

@@ -13,20 +13,30 @@ from agent.conversation.offline.phrases import concepts, patterns, told_out
 
 MASKS = ("MODEL", "FEATURE", "VERSION", "TIME", "SEGMENT", "PROPOSAL", "INCIDENT", "DIAGNOSIS", "EXECUTION")
 UNKNOWN = "unknown"
-SURE = 0.16
-"""The lead over the second intent, or the height of the first, below which a request is not understood."""
+SURE, HIGH = 0.16, -0.6
+"""The lead over the second intent, and the height of the first: below both, a request is not understood."""
+CLEAR = 0.4
+"""The lead that is asked for where words are said that have nothing to do with models."""
+ORDERED, ORDERED_HEIGHT = 0.2, -0.35
+"""Lead and height that a request to propose something must have."""
 FAMILIAR = 0.34
-"""The share of a request's words that must be known at all."""
+"""The share of a request's words that must have to do with models, or be ordinary."""
 _TOKEN = re.compile(r"[A-Za-z_']+|\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The intent, how far it stands above the next one (0 to 1 or so), and the next one."""
+    """The intent, how far it stands above the next one, how far from the border of its class (above 0: inside), and the
+    next one."""
 
     intent: str
     margin: float
+    height: float = -1.0
     second: str = UNKNOWN
+
+    @property
+    def sure(self) -> bool:
+        return self.height >= HIGH or self.margin >= SURE
 
 
 @cache
@@ -40,6 +50,15 @@ _ORDINARY = frozenset(
     re.findall(
         r"\S+",
         """
+    able above across ought till else whom thus hence board plate desk hand after always anybody anyone anything anywhere appreciate around because become before below beside
+    better between big brief bring call came case change clear condition country course dear deal each early easy either
+    enough everybody everyone exactly expect fact fairly family few find fleet for former friend gladly good great half
+    happen happens hear hello high hold hope idea inform instead interested keep kindly large left less line long look
+    looking looks matter mean mention mind moment near nice nobody nothing number often old open order others
+    overview particular perhaps person piece place plate point possible present pretty problem quick reach ready remain
+    remains report right round run running shall shape shift short simply situation small sorry sort stand start state
+    stay story sure system systems table talk telling thanks therefore today together tonight top trying turn understand
+    usual view wait walk want watch well wish wonder word words work working world worth write written wrong young
     a about again all also am an and another any are as ask at be been being both but by came can come comes could
     did do does doing done each else even ever every far from further get gets getting give given go goes going got
     had has have having he her here him his how i in into is it its just kind know last later latest least less let
@@ -53,6 +72,32 @@ _ORDINARY = frozenset(
     tomorrow week day month year hour first second third next previous named called data model models""",
     )
 )
+
+
+_PROPOSALS = frozenset(
+    (
+        "proposal",
+        "who_may",
+        "risk",
+        "undo",
+        "trial",
+        "expiry",
+        "decisions",
+        "approve",
+        "reject",
+        "verification",
+        "executions",
+    )
+)
+_INCIDENTS = frozenset(
+    ("timeline", "why", "evidence", "ruled_out", "not_checked", "onset", "confidence", "recommend", "similar", "alerts")
+)
+_ONLY = {
+    "PROPOSAL": _PROPOSALS | {"why"},
+    "INCIDENT": _INCIDENTS,
+    "EXECUTION": frozenset(("executions", "verification")),
+}
+"""What can be asked of a record that is named."""
 
 
 def stop_words() -> frozenset[str]:
@@ -77,8 +122,11 @@ class Classifier:
         if not words:
             return Guess(UNKNOWN, 0.0)
         scores = self.model.decision_function(_features(self.vectorizers, [words]))[0]
-        first, second = (int(i) for i in scores.argsort()[::-1][:2])
-        return Guess(self.intents[first], float(scores[first] - scores[second]), self.intents[second])
+        fitting = next((_ONLY[mask] for mask in _ONLY if mask in words.split()), None)
+        order = [int(i) for i in scores.argsort()[::-1] if fitting is None or self.intents[int(i)] in fitting]
+        first, second = order[:2]
+        lead = float(scores[first] - scores[second])
+        return Guess(self.intents[first], lead, float(scores[first]), self.intents[second])
 
 
 @cache
@@ -121,6 +169,18 @@ def normal(masked: str, *, correct: bool = True) -> str:
             word = corrected(word, vocabulary()) or word
         out.append(word)
     return " ".join(out)
+
+
+def foreign(masked: str) -> list[str]:
+    """The words of a masked request that no request about models is made of."""
+    words = [w.lower().removesuffix("'s") for w in WORD.findall(masked) if w not in MASKS and not w.isdigit()]
+    return [w for w in words if w not in _domain() and corrected(w, _domain()) is None]
+
+
+@cache
+def _domain() -> frozenset[str]:
+    ways = [way for intent, said in _ways().items() if intent != "outside" for way in said]
+    return frozenset({w.lower() for way in ways for w in _TOKEN.findall(way)} | set(concepts()) | _ORDINARY)
 
 
 def strange(masked: str) -> list[str]:

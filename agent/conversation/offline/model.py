@@ -115,6 +115,8 @@ class OfflineChat(BaseChatModel):
 
 def _to_know(situation: Situation) -> list[Call]:
     """What must be read before the request can be understood: the models' names, then features that may be meant."""
+    if situation.asked.intent in ("greeting", "thanks", "who_are_you", "freeze") and not situation.asked.strange:
+        return []
     listed = [d for d in situation.of("models") if not d.call.arguments.get("model")]
     if not listed:
         return [Call("models")]

@@ -114,6 +114,7 @@ def _similar(situation: Situation) -> list[Call]:
 def _runbooks(situation: Situation) -> list[Call]:
     """By what is left of the request once the words for a runbook are taken out."""
     said = [w for w in WORD.findall(situation.asked.text.lower()) if w not in _NO_TOPIC and w not in stop_words()]
+    said = [re.sub(r"(?<=\w{4})(?:ing|ed|s)$", "", w) for w in said]
     return [Call("runbooks", given(query=" ".join(dict.fromkeys(said))[:200]))]
 
 

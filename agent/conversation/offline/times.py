@@ -90,6 +90,11 @@ def _last_some(match: re.Match[str], now: datetime) -> tuple[datetime | None, da
     return now - _count(match["n"] or "1") * _unit(match["u"]), None
 
 
+def _last_several(match: re.Match[str], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """`the past weeks`: four of them."""
+    return now - 4 * _unit(match["u"]), None
+
+
 def _day(match: re.Match[str], now: datetime) -> tuple[datetime | None, datetime | None]:
     point = _point(match["a"], now)
     return (None, None) if point is None else (point, _after(point, match["a"]))
@@ -119,6 +124,7 @@ _READINGS: tuple[tuple[re.Pattern[str], _Reading], ...] = (
     (re.compile(rf"\b(?:since|after|from|starting) (?:the )?(?P<a>{_POINT})"), _since),
     (re.compile(rf"\b(?:until|til|till|before|up to|by|unitl|untill) (?:the )?(?P<a>{_POINT})"), _until),
     (re.compile(rf"\bfor (?:the next )?(?P<n>{_COUNT}) (?P<u>{_UNIT})\b"), _lasting),
+    (re.compile(r"\b(?:the )?(?:last|past|previous|recent) (?P<n>)(?P<u>days|weeks|months)\b"), _last_several),
     (re.compile(rf"\b(?:the )?(?:last|past|previous|recent|latest) (?:(?P<n>{_COUNT}) )?(?P<u>{_UNIT})\b"), _last_some),
     (re.compile(r"\b(?:the )?(?:last|past) (?P<n>\d{1,4}) ?(?P<u>h|d|w|m)\b"), _last_some),
     (re.compile(r"(?<![\w.-])(?P<n>\d{1,4}) ?(?P<u>h|d|w)\b(?! ago)"), _last_some),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -157,17 +158,19 @@ def similar(situation: Situation) -> Told:
 
 def runbook(situation: Situation) -> Told:
     found = items(situation, "runbooks", "runbooks")
-    lines = [
-        f"Runbook {clause(r.get('name'), 80)}, “{clause(r.get('title'), 120)}”: "
-        f"{clause(r.get('text') or r.get('excerpt'), 600)}."
-        for r in found[:3]
-    ]
+    lines = [f"Runbook {clause(r.get('name'), 80)}, “{clause(r.get('title'), 120)}”: {_prose(r)}." for r in found[:3]]
     others = [clause(r.get("name"), 80) for r in found[3:]]
     return (
         lines + ([f"Others: {names(others, 12)}."] if others else [])
         or trouble(situation.of("runbooks"))
         or ["No runbook fits that; they are markdown files in the workspace's `runbooks/`."]
     )
+
+
+def _prose(runbook: Mapping[str, Any]) -> str:
+    """A runbook's text without its heading, which is its title."""
+    text = str(runbook.get("text") or runbook.get("excerpt") or "")
+    return clause(re.sub(r"(?m)^\s*#+ .*$", "", text, count=1), 600)
 
 
 def executions(situation: Situation) -> Told:

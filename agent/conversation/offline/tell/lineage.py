@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from agent.conversation.offline.tell.sentence import (
     when,
 )
 from agent.domain.wording import DONE, words
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def _model(done: Done) -> str:
@@ -81,10 +84,10 @@ def compare_versions(situation: Situation) -> Told:
             )
             continue
         lines.append(f"{_model(done)}: {len(found)} things differ between version {a} and version {b}{_cited(done)}.")
-        lines += [
-            f"{clause(d.get('what'), 80)}: {_value(d.get('a'))} in {a}, {_value(d.get('b'))} in {b}{_cited(done)}."
-            for d in found[:12]
-        ]
+        for d in found[:12]:
+            named = clause(d.get("what"), 80)  # `metrics.roc_auc` is a name, `created_at` is ours
+            what = named.partition(".")[2] if "." in named else words(named)
+            lines.append(f"{what}: {_value(d.get('a'))} in {a}, {_value(d.get('b'))} in {b}{_cited(done)}.")
     if not lines and not any(d.call.arguments.get("compare") for d in situation.of("versions")):
         told = trouble(situation.of("versions"))
         return told or ["There is one version only, so nothing to compare."]
@@ -92,8 +95,12 @@ def compare_versions(situation: Situation) -> Told:
 
 
 def _value(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(clause(one, 60) for one in value)
+    if isinstance(value, str) and _TIME.match(value):
+        return when(value)
     return number(value) if isinstance(value, float) else clause(value, 120)
 
 

@@ -53,13 +53,17 @@ def quiet_line(model: Mapping[str, Any]) -> str:
     text += f" on {model.get('n')} labelled rows"
     if model.get("better"):
         text += f", {model['better']} is better"
-    if model.get("state") == "warning":
-        text += (
-            f", beyond its threshold {number(model.get('threshold'))}"
-            if model.get("threshold") is not None
-            else ", a warning"
-        )
+    text += _beyond(model)
     return f"{text}; last look {when(model.get('last_look'))}{cite(*ids)}."
+
+
+def _beyond(model: Mapping[str, Any]) -> str:
+    """What a warning is about: the metric, else some other alert."""
+    if model.get("state") != "warning":
+        return ""
+    value, threshold = model.get("value"), model.get("threshold")
+    worse = value is not None and threshold is not None and (value < threshold) == (model.get("better") == "higher")
+    return f", beyond its threshold {number(threshold)}" if worse else ", an alert is firing"
 
 
 def _cited(model: Mapping[str, Any]) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ def frozen(situation: Situation) -> Told:
 
 
 def list_models(situation: Situation) -> Told:
-    found = items(situation, "models", "models")
+    found = _models(situation)
     if not found:
         return trouble(situation.of("models")) or [
             "There is no model under watch yet; add one with `watchkeeper model add SPEC.yaml`."
