@@ -68,20 +68,15 @@ def _diagnosis(situation: Situation) -> list[Call]:
     asked = situation.asked
     if asked.incident:
         return [Call("diagnosis", {"incident": asked.incident})]
-    if asked.proposal and not asked.models:
-        return [
-            Call("proposals", {"id": asked.proposal}),
-            *[Call("diagnosis", {"model": m}) for m in _of_proposals(situation)],
-        ]
+    if asked.proposal and not asked.said_model:
+        of_it = [p for d in situation.of("proposals") for p in d.data.get("proposals", []) if p.get("incident")]
+        why = [Call("diagnosis", {"incident": p["incident"]}) for p in of_it[:1]]
+        return [Call("proposals", {"id": asked.proposal}), *why]
     if asked.models:
         return [Call("diagnosis", {"model": model}) for model in asked.models]
     calls = _incidents(situation, "unresolved")
     found = [i for done in situation.of("incidents") for i in done.data.get("incidents", [])]
     return [*calls, *[Call("diagnosis", {"incident": i["id"]}) for i in found[:MOST_MODELS]]]
-
-
-def _of_proposals(situation: Situation) -> list[str]:
-    return list(dict.fromkeys(str(p["model"]) for d in situation.of("proposals") for p in d.data.get("proposals", [])))
 
 
 def _recommend(situation: Situation) -> list[Call]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.conversation.offline.situation import Situation
-from agent.conversation.offline.tell.happened import waiting_line
+from agent.conversation.offline.tell.happened import about, waiting_line
 from agent.conversation.offline.tell.sentence import Told, cite, clause, interval, items, number, share, trouble, when
 from agent.conversation.offline.tell.state import wrong
 from agent.domain.wording import in_order_to, length, names, words
@@ -32,7 +32,12 @@ def _told(situation: Situation, part: Part) -> Told:
 
 def why(situation: Situation) -> Told:
     """The leading cause, what speaks for and against it, the other causes, what was not checked, what follows."""
-    return _told(situation, lambda d: [_lead(d), *_for_and_against(d), *_others(d), *_unchecked(d), *_action(d)])
+    of_proposals = [line for p in items(situation, "proposals", "proposals") for line in about(p, situation.now)]
+    if of_proposals and not situation.of("diagnosis"):
+        return of_proposals
+    return of_proposals + _told(
+        situation, lambda d: [_lead(d), *_for_and_against(d), *_others(d), *_unchecked(d), *_action(d)]
+    )
 
 
 def what_is_wrong(situation: Situation) -> Told:

@@ -175,16 +175,16 @@ def _prose(runbook: Mapping[str, Any]) -> str:
 
 def executions(situation: Situation) -> Told:
     """What was carried out, and whether it helped."""
-    found = _executions(situation)
+    found = executions_of(situation)
     shown, more = page(situation, found, "executions")
     if shown:
-        return [*[_done_line(e) for e in shown], *more]
+        return [*[done_line(e) for e in shown], *more]
     return trouble([*situation.of("executions"), *situation.of("proposals")]) or [
         f"No action has been carried out{_about(situation)}; without an approval nothing is carried out."
     ]
 
 
-def _executions(situation: Situation) -> list[Mapping[str, Any]]:
+def executions_of(situation: Situation) -> list[Mapping[str, Any]]:
     found = items(situation, "executions", "executions")
     for p in items(situation, "proposals", "proposals"):
         if isinstance(p.get("execution"), Mapping):
@@ -193,7 +193,7 @@ def _executions(situation: Situation) -> list[Mapping[str, Any]]:
     return found
 
 
-def _done_line(execution: Mapping[str, Any]) -> str:
+def done_line(execution: Mapping[str, Any]) -> str:
     kind = clause(execution.get("kind"), 40)
     text = f"{clause(execution.get('model'), 80)}: {DONE.get(kind, words(kind))}"
     if execution.get("state") == "failed":
@@ -222,8 +222,24 @@ def _outcome(execution: Mapping[str, Any]) -> str:
 
 
 def verification(situation: Situation) -> Told:
-    checked = [e for e in _executions(situation) if isinstance(e.get("verification"), Mapping) and e["verification"]]
-    return [_done_line(e) for e in checked[:3]] or executions(situation)
+    checked = [e for e in executions_of(situation) if isinstance(e.get("verification"), Mapping) and e["verification"]]
+    return [done_line(e) for e in checked[:3]] or executions(situation)
+
+
+def about(proposal: Mapping[str, Any], now: datetime) -> Told:
+    """What a proposal does, how it stands, and why it was made."""
+    lines = [head(proposal, now)]
+    if proposal.get("why"):
+        lines.append(f"Why: {clause(proposal['why'])}{cite(proposal.get('id'))}.")
+    return lines
+
+
+def head(proposal: Mapping[str, Any], now: datetime) -> str:
+    if proposal.get("state") == "pending":
+        return waiting_line(proposal, now)
+    state = words(clause(proposal.get("state"), 40))
+    model = clause(proposal.get("model"), 80)
+    return f"{model}: to {_action(proposal)}: {state}{decided(proposal)}{cite(proposal.get('id'))}."
 
 
 def decided(proposal: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from agent.conversation.offline.situation import Situation
-from agent.conversation.offline.tell.happened import _done_line, _executions, decided, waiting_line
+from agent.conversation.offline.tell.happened import about, head, waiting_line
 from agent.conversation.offline.tell.sentence import Told, cite, clause, interval, items, number, page, trouble, when
-from agent.domain.wording import in_order_to, length, names, words
+from agent.domain.wording import length, names, words
 from tools.actions import CHARACTER, ActionKind
 
 Part = Callable[[Mapping[str, Any], datetime], Told]
@@ -43,28 +43,15 @@ def _told(situation: Situation, part: Part) -> Told:
 
 def proposal(situation: Situation) -> Told:
     def part(p: Mapping[str, Any], now: datetime) -> Told:
-        lines = [_head(p, now)]
-        if p.get("why"):
-            lines.append(f"Why: {clause(p['why'])}{cite(p.get('id'))}.")
-        return lines + _trial(p) + _risk(p, now)[:1]
+        return [*about(p, now), *_trial(p), *_risk(p, now)]
 
     return _told(situation, part)
-
-
-def _head(p: Mapping[str, Any], now: datetime) -> str:
-    if p.get("state") == "pending":
-        return waiting_line(p, now)
-    action = p.get("action")
-    what = in_order_to(action) if isinstance(action, Mapping) else words(clause(p.get("kind"), 40))
-    return (
-        f"{clause(p.get('model'), 80)}: to {what}: {words(clause(p.get('state'), 40))}{decided(p)}{cite(p.get('id'))}."
-    )
 
 
 def who_may(situation: Situation) -> Told:
     def part(p: Mapping[str, Any], now: datetime) -> Told:
         if p.get("state") != "pending":
-            return [_head(p, now)]
+            return [head(p, now)]
         people = [
             clause(w.get("person", w.get("name")) if isinstance(w, Mapping) else w, 60)
             for w in p.get("may_decide") or []
@@ -150,7 +137,7 @@ def _trial(p: Mapping[str, Any]) -> Told:
 def expiry(situation: Situation) -> Told:
     def part(p: Mapping[str, Any], now: datetime) -> Told:
         if p.get("state") != "pending":
-            return [_head(p, now)]
+            return [head(p, now)]
         by = datetime.fromisoformat(str(p["approve_by"]))
         left = f"{length(by - now)} left" if by > now else "its time is over"
         return [f"{clause(p.get('model'), 80)}: until {when(p['approve_by'])}, {left}{cite(p.get('id'))}."]
@@ -165,8 +152,8 @@ def decisions(situation: Situation) -> Told:
     ]
     shown, more = page(situation, told, "proposals")
     if shown:
-        return [*[_head(p, situation.now) for p in shown], *more]
-    waiting = [_head(p, situation.now) for p in found[:3]]
+        return [*[head(p, situation.now) for p in shown], *more]
+    waiting = [head(p, situation.now) for p in found[:3]]
     return (
         ["Nobody has decided yet." if found else "No decision is on record.", *waiting]
         if not _errors(situation)
@@ -190,13 +177,7 @@ def _where(situation: Situation, verb: str) -> Told:
         if p.get("state") == "pending":
             reason = ' --reason "…"' if verb == "reject" else ""
             lines.append(f"For this one: `watchkeeper {verb} {p.get('id')}{reason}`{cite(p.get('id'))}.")
-        lines.append(_head(p, situation.now))
+        lines.append(head(p, situation.now))
     if not found:
         lines += trouble(situation.of("proposals")) or ["Nothing waits for a decision."]
     return lines
-
-
-def outcome(situation: Situation) -> Told:
-    """What became of one proposal's execution."""
-    done = [_done_line(e) for e in _executions(situation)]
-    return done or [_head(p, situation.now) for p in _meant(situation)] or trouble(situation.of("proposals"))

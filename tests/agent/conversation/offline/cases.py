@@ -24,8 +24,8 @@ class Case:
     says: tuple[str, ...]
 
     def wrong(self, found: Answered, place: Workspace) -> str:
-        """What is wrong with an answer; empty when it is right: the tool with these arguments, each fact in the text, and
-        nothing proposed that was not asked for."""
+        """What is wrong with an answer; empty when it is right: the tool with these arguments, each fact in the text,
+        and nothing proposed that was not asked for."""
         arguments = {key: place.named(value) for key, value in self.arguments.items()}
         if not found.called(self.tool, **arguments):
             return f"did not call {self.tool} {arguments}, but {[(n, dict(a)) for n, a in found.calls]}"

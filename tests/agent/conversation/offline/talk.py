@@ -42,7 +42,8 @@ class Talk:
     def ask(self, text: str) -> Answered:
         model = OfflineChat(clock=lambda: NOW, features=self.features).bind_tools(TOOLS)
         self.messages.append(HumanMessage(self.place.named(text)))
-        calls, results = [], []
+        calls: list[tuple[str, Mapping[str, Any]]] = []
+        results: list[ToolResult] = []
         for _ in range(8):
             reply = model.invoke(self.messages)
             assert isinstance(reply, AIMessage)

@@ -71,7 +71,7 @@ def populate(session: Session) -> dict[str, str]:
 
 
 def _look(session: Session, number: int, auc: float) -> None:
-    """One look at churn: the metric, its slices, the drift of each feature, an estimate, and how complete the data is."""
+    """One look at churn: the metric, its slices, the drift of each feature, an estimate, how complete the data is."""
     run = MonitorRun(
         model="churn", window_start=day(number - 7), window_end=day(number), rows=4200, champion="3", seconds=0.2
     )
@@ -145,7 +145,8 @@ class Sink:
         self.wanted.append(wanted)
         risk = {"retrain": "high", "promote": "high", "rollback": "medium", "recalibrate": "medium"}
         return {
-            "id": "p-zz9d2qk7wm", "kind": str(wanted.kind), "risk": risk.get(str(wanted.kind), "low"), "state": "pending",
+            "id": "p-zz9d2qk7wm", "kind": str(wanted.kind), "risk": risk.get(str(wanted.kind), "low"),
+            "state": "pending",
             "approve_by": NOW + timedelta(hours=24), "digest": "0" * 64,
         }  # fmt: skip
 
