@@ -141,7 +141,7 @@ def switch(work: Work) -> Mapping[str, Any]:
         frozen = held_back(work.services, session)
     if frozen and registry.alias(work.spec.name, CHAMPION) != target:
         raise Held(frozen)
-    switched = deployment.promote(registry, work.spec.name, target, expected=work.expected)
+    switched = deployment.promote(registry, work.spec.name, target, expected=work.expected, confirm=work.confirm)
     return {"from": switched.from_version, "to": switched.to_version}
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class Work:
     """What a step is given. `results` has what earlier steps returned, by name; `attempt` grows when another worker
     takes over. A long step asks `stopped` whether to go on, and tells `progress` what it is at. `rows` keeps the rows
-    to train on once they are read."""
+    to train on once they are read. `confirm` raises LeaseLost where another worker has taken over; it is asked right
+    before an effect: who slept past the lease may find the champion that it expects, after two changes by others.
+    """
 
     services: Services
     proposal: Proposal
@@ -31,6 +33,7 @@ class Work:
     attempt: int = 1
     stopped: Stopped = lambda: None
     progress: Progress = lambda phase: None
+    confirm: Callable[[], None] = lambda: None
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: pd.DataFrame | None = None
 

@@ -8,7 +8,7 @@ which the executor's lease closes: one proposal is executed by one worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,10 +27,18 @@ class Switched:
     changed: bool
 
 
-def promote(registry: Registry, model: str, version: str, *, expected: str | None) -> Switched:
+def promote(
+    registry: Registry,
+    model: str,
+    version: str,
+    *,
+    expected: str | None,
+    confirm: Callable[[], None] = lambda: None,
+) -> Switched:
     """Make `version` the champion if the champion is the `expected` one (None: if there is none yet).
 
-    Idempotent: when `version` is champion already, nothing changes and the answer says so.
+    Idempotent: when `version` is champion already, nothing changes and the answer says so. confirm: asked last, while
+    nobody else can switch; what it raises leaves everything as it is.
     Raises: Conflict when another version is champion, NotFound when `version` does not exist, Unavailable.
     """
     version = registry.version(model, version).version
@@ -43,6 +51,7 @@ def promote(registry: Registry, model: str, version: str, *, expected: str | Non
                 f"{model!r} was expected to be served by {_named(expected)}, but it is served by {_named(current)}; "
                 "nothing was changed. Look again before deciding."
             )
+        confirm()
         if current is not None:
             registry.store.ask(lambda client: client.set_registered_model_alias(model, PREVIOUS, current))
         registry.store.ask(lambda client: client.set_registered_model_alias(model, CHAMPION, version))

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Failpoint:
-    """The `nth` call of `attribute` of `owner` (made lazily) for which `when` holds is the last thing that happens."""
+    """The first call of `attribute` of `owner` (made lazily) for which `when` holds is the last thing that happens."""
 
     name: str
     owner: Callable[[], Any]
@@ -19,18 +19,21 @@ class Failpoint:
     before: bool = False
     when: Callable[..., bool] = lambda *args, **kwargs: True
 
-    def arm(self) -> None:
-        """From now on, in this process."""
-        owner = self.owner()
+    def arm(self, deadly: signal.Signals = signal.SIGKILL) -> None:
+        """From now on, in this process; `deadly` may also be SIGSTOP, after which it goes on where it was."""
+        owner, hits = self.owner(), []
         original = getattr(owner, self.attribute)
+
+        def strike(place: str, hit: bool) -> None:
+            if hit and not hits and self.before == (place == "before"):
+                hits.append(place)
+                os.kill(os.getpid(), deadly)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             hit = self.when(*args, **kwargs)
-            if hit and self.before:
-                os.kill(os.getpid(), signal.SIGKILL)
+            strike("before", hit)
             result = original(*args, **kwargs)
-            if hit:
-                os.kill(os.getpid(), signal.SIGKILL)
+            strike("after", hit)
             return result
 
         setattr(owner, self.attribute, call)
