@@ -66,6 +66,7 @@ class Case:
     trials: dict[Act, Trial] = field(default_factory=dict)
     places: dict[Act, Any] = field(default_factory=dict)
     ranking_lost: bool = False
+    blurred: bool = False
     estimate: Measurement | None = None
     emergency: Emergency | None = None
     season: str | None = None

@@ -24,6 +24,8 @@ LEAST_GAIN = 20.0
 EXPLAINED = 0.6
 """Share of a column's variance that the others explain on healthy rows that did not teach it."""
 USUAL, SHARE = 0.995, 0.1
+STRAY = 1.5
+"""A healthy residual within this factor of the limit is near to being odd."""
 REACH = 4.0
 """Standard deviations beyond which a value teaches and says no more: a stray 9999 bends no relation."""
 
@@ -37,6 +39,7 @@ class _Follows:
         self.spread = np.where(high > low, (high - low) / 1.349, first.std(axis=0) + 1e-12)
         self.raw = second
         self.first, self.second = self.scaled(first), self.scaled(second)
+        self.strays: dict[int, Mask] = {}
 
     def scaled(self, values: Floats) -> Floats:
         return np.asarray((values - self.middle) / self.spread, dtype=np.float64)
@@ -57,8 +60,17 @@ class _Follows:
         if 1 - float((usual.clip(max=REACH) ** 2).mean()) / max(spread, 1e-9) < EXPLAINED:
             return None
         limit = 1.2 * float(np.quantile(usual, USUAL))
+        if without is None:
+            self.strays[target] = usual > limit / 1.2 / STRAY
         scaled = self.scaled(rows)
         return np.asarray(np.abs(scaled[:, target] - terms(scaled) @ weight) > limit, dtype=bool)
+
+    def oddest(self, target: int, size: int) -> float:
+        """The largest share of healthy rows that come near to not following, in any stretch of so many rows: where
+        they come together, the world bends the relation for a while. Asked after `odd`."""
+        strays = self.strays[target]
+        size = min(size, len(strays))
+        return float(np.convolve(strays, np.ones(size), "valid").max() / size)
 
 
 def incoherent(scene: Scene, broken: set[str]) -> list[Break]:
@@ -91,7 +103,8 @@ def incoherent(scene: Scene, broken: set[str]) -> list[Break]:
         if culprit is None or distance(rows[:, culprit], healthy[:, culprit]) > 0.1 + 1.63 * np.sqrt(1 / len(rows)):
             return []
         inside, features, repair, kind = strange[culprit], (names[culprit],), None, BreakKind.DECOUPLED
-        certain = float(inside[onset_row(inside) :].mean()) > 0.3
+        since = inside[onset_row(inside) :]
+        certain = float(since.mean()) > max(0.3, 3 * follows.oddest(culprit, len(since)))
         what = f"{names[culprit]!r} no longer goes with the other columns, as it always did"
     mask = np.zeros(len(table), dtype=bool)
     mask[seen] = inside
@@ -124,7 +137,10 @@ def _swapped(follows: _Follows, rows: Floats) -> tuple[int, int, Mask, bool] | N
         share, gain, mine = mixture(ratio(rows, a, b)[None, :])
         if gain[0] <= max(LEAST_GAIN, most) or share[0] < SHARE:
             continue
-        usual = mixture(ratio(follows.raw, a, b)[None, :])[1][0] * len(rows) / len(follows.raw)
+        usual = max(
+            mixture(ratio(part, a, b)[None, :])[1][0] * len(rows) / len(part)
+            for part in _stretches(follows.raw, len(rows))
+        )
         if gain[0] < 3 * usual:
             continue
         inside = mine[0] > 0.5
@@ -135,6 +151,13 @@ def _swapped(follows: _Follows, rows: Floats) -> tuple[int, int, Mask, bool] | N
             continue  # something is wrong with these rows, and an exchange does not put it right
         most, best = float(gain[0]), (a, b, inside, bool(gain[0] > 2 * LEAST_GAIN and gain[0] > 10 * usual))
     return best
+
+
+def _stretches(healthy: Floats, size: int) -> list[Floats]:
+    """The healthy rows whole, and in stretches about as long as the window: seasons and weather bend a relation for a
+    while, and that is no exchange."""
+    pieces = len(healthy) // max(size, MIN_CURRENT)
+    return [healthy, *(np.array_split(healthy, pieces) if pieces > 1 else [])]
 
 
 def _culprit(follows: _Follows, rows: Floats, strange: dict[int, Mask]) -> int | None:

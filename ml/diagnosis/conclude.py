@@ -21,6 +21,8 @@ from ml.diagnosis.trial import Z
 
 DRAWS = 200
 ESCALATE_BELOW = 0.6
+EITHER = 0.5
+"""What is said of wrong labels where a world with more chance in it would look the same."""
 _SUPPORT: dict[Cause, tuple[str, ...]] = {
     Cause.HEALTHY: ("no harm", "no shift", "no skew"),
     Cause.HARMLESS_SHIFT: ("shift", "no harm", "still"),
@@ -66,6 +68,8 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     blind = choice.act is Act.ROLLBACK and Act.ROLLBACK not in case.trials
     if blind:
         confidence = min(confidence, unlabelled.CONFIDENCE)
+    if choice.cause is Cause.LABEL_FAULT and choice.act is Act.NO_ACTION:
+        confidence = min(confidence, EITHER)
     causes = _ranked(case, choice, votes, confidence)
     verdict = verdict_of(choice.cause)
     if choice.cause is Cause.SEASONAL and choice.act is Act.NO_ACTION:
@@ -76,7 +80,7 @@ def conclude(case: Case, signals: decide.Signals) -> Diagnosis:
     if kind.changes_model and confidence < ESCALATE_BELOW and not blind:
         kind, escalate = Act.NO_ACTION, True
         why = f"the evidence does not carry {choice.act.value} ({confidence:.0%}): {choice.why}; a person should choose"
-    elif choice.cause is Cause.HARMFUL_COVARIATE_SHIFT and kind is Act.NO_ACTION:
+    elif choice.cause in (Cause.HARMFUL_COVARIATE_SHIFT, Cause.LABEL_FAULT) and kind is Act.NO_ACTION:
         escalate = True
     elif kind is Act.WAIT_FOR_LABELS:
         why += unlabelled.reason(case)

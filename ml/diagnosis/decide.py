@@ -43,6 +43,7 @@ class Signals:
     skewed: bool = False
     label_fault: bool = False
     ranking_lost: bool = False
+    blurred: bool = False
     at_deployment: bool = False
     emergency: bool = False
     drifted: bool = False
@@ -150,6 +151,9 @@ def _refuted(s: Signals) -> bool:
 
 
 def _of_harm(s: Signals, can_recalibrate: bool, enough: float) -> Choice:
+    if s.blurred and s.relation > 3 * s.inputs and not s.apart:
+        why = "outcomes follow the inputs less than they did, whatever model is learnt: wrong labels, or more chance"
+        return Choice(Cause.LABEL_FAULT, Act.NO_ACTION, f"{why}; look at the labels before anything learns from them")
     can_retrain = s.retrain is not None and (s.retrain.low > enough or _proven_otherwise(s, s.retrain, enough))
     if can_recalibrate and not (s.ranking_lost and (can_retrain or _learns_more(s, enough))):
         cause = cause_of_change(s) if s.ranking_lost else Cause.PRIOR_SHIFT

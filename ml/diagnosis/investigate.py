@@ -108,6 +108,7 @@ def _signals(case: Case) -> decide.Signals:
         skewed=case.skew is not None,
         label_fault=case.fault is not None,
         ranking_lost=case.ranking_lost,
+        blurred=case.blurred,
         at_deployment=at_deployment,
         emergency=bool(case.emergency and case.emergency.grave),
         drifted=bool(case.shifts),

@@ -74,7 +74,7 @@ def _stuck(baseline: pd.DataFrame, frame: pd.DataFrame) -> LabelFault | None:
     return LabelFault(text, len(values) - run, run, float(run), "send the labels again")
 
 
-NO_SKILL, USUAL_SKILL = 0.08, 0.35
+NO_SKILL, USUAL_SKILL, BLURRED = 0.08, 0.35, 0.7
 
 
 def without_skill(before: float, skill: float, error: float, n: int, start: int) -> LabelFault | None:
@@ -86,6 +86,13 @@ def without_skill(before: float, skill: float, error: float, n: int, start: int)
     return LabelFault(
         f"{text}, the model's did by {before:.2f}", start, n, skill, "join the labels to their rows again"
     )
+
+
+def blurred(before: float, served: float, skill: float, error: float, n: int) -> bool:
+    """Whether outcomes follow the inputs much less than they did, and a model that learnt from them ranks them no
+    better than the one that answers: wrong labels among right ones, or more chance in the world. before, served: the
+    skill of the answers then and now; skill, error: of a model that has learnt, see `trial.skill_of`, on n rows."""
+    return n >= 300 and before > USUAL_SKILL and skill + 2 * error < BLURRED * before and served > skill - error
 
 
 def predicted_somewhere(spec: ModelSpec, rows: pd.DataFrame, usual: float) -> bool:

@@ -291,6 +291,8 @@ def _try_retraining(case: Case, part: pd.DataFrame, places: Any, judged: Any) ->
     if h is None or case.moving or case.fault is not None:
         return
     usual, _ = trial.skill_of(case.spec, case.baseline["label"], case.baseline)
+    served, _ = trial.skill_of(case.spec, part["label"][judged], part[judged])
+    case.blurred = case.ranking_lost and labels.blurred(usual, served, *result.skill, result.n)
     fault = labels.without_skill(usual, *result.skill, result.n, h.start)
     if fault is not None and not labels.predicted_somewhere(case.spec, case.usable.iloc[h.start :], usual):
         case.fault = fault

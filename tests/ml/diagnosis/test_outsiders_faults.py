@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ml.data import datasets
 from ml.diagnosis import Act, Cause, Diagnosis, diagnose
+from ml.diagnosis.breaks import find_breaks
 from ml.models import recipes
+from ml.spec import ModelSpec
 from tests.ml.diagnosis.loan_book import SPEC, START, champion, rows, served
 
 N = 900
@@ -98,3 +102,28 @@ def test_a_column_that_is_late_is_found_by_answering_again() -> None:
 
     assert found.action.kind is Act.FIX_DATA
     assert found.action.parameters["lag"] == 3
+
+
+def test_labels_of_which_many_are_wrong_are_for_a_person_and_not_to_learn_from() -> None:
+    frame = fresh()
+    wrong = np.random.default_rng(4).random(N) < 0.35
+
+    found = ask(served(frame.assign(label=np.where(wrong, 1 - frame["label"], frame["label"]))), champion())
+
+    assert (found.cause.cause, found.action.kind) == (Cause.LABEL_FAULT, Act.NO_ACTION)
+    assert found.action.escalate
+    assert found.confidence <= 0.5, "a world with more chance in it would look the same"
+
+
+@pytest.mark.parametrize(("start", "size"), [(5400, 300), (6000, 300)])
+def test_real_weather_bends_its_relations_and_nothing_is_swapped(start: int, size: int) -> None:
+    frame = pd.read_csv(Path(datasets.__file__).with_name("samples") / "rainfall_noaa.csv")
+    frame = frame.rename(columns={"rain": "label"}).iloc[:9000]
+    frame["timestamp"] = pd.date_range("2020-01-01", periods=len(frame), freq="h", tz="UTC")
+    names = [name for name in frame if name not in ("label", "timestamp")]
+    spec = ModelSpec.model_validate(
+        {"name": "rain", "task": "binary", "features": {name: {"type": "numeric"} for name in names}}
+    )
+    found = find_breaks(spec, frame.iloc[3000:5400], frame.iloc[start : start + size], {}, ())
+
+    assert [item.statement for item in found if item.certain and len(item.features) > 1] == []
