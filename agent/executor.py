@@ -73,6 +73,7 @@ def claim(services: Services, *, worker: str) -> Execution | None:
                 or_(
                     Execution.state == "ready",
                     and_(Execution.state == "running", Execution.lease_until < wall),
+                    and_(Execution.state == "running", Execution.worker.is_(None), Execution.cancelled != ""),
                     and_(Execution.state == "waiting", or_(Execution.resume_at <= now, Execution.cancelled != "")),
                 )
             )

@@ -13,10 +13,11 @@ from agent.domain.deciding import who_may_decide
 from agent.pipeline import approve as decisions
 from agent.pipeline.explain import explain
 from agent.pipeline.freeze import freeze, next_step, unfreeze, who_asked
+from agent.pipeline.progress import progress_of, steps_of
 from agent.pipeline.release import request_of
 from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Approval, Execution, ExecutionStep, Proposal
+from agent.store.tables import Approval, Execution, Proposal
 from tools.actions import CHARACTER, ActionKind
 
 
@@ -43,21 +44,23 @@ def plain_proposal(session: Session, row: Proposal) -> dict[str, Any]:
         "reason": row.reason,
         "decided_by": ", ".join(a.person for a in approvals) or None,
         "approvals": [{"person": a.person, "decision": a.decision, "reason": a.reason, "at": a.at} for a in approvals],
-        "execution": execution
-        and {
-            "id": execution.id,
-            "state": execution.state,
-            "seconds": execution.seconds,
-            "error": execution.error,
-            "steps": [
-                {"name": s.name, "state": s.state, "result": s.result}
-                for s in session.scalars(
-                    select(ExecutionStep)
-                    .where(ExecutionStep.execution_id == execution.id)
-                    .order_by(ExecutionStep.position)
-                )
-            ],
-        },
+        "execution": execution and _plain_execution(session, execution),
+    }
+
+
+def _plain_execution(session: Session, execution: Execution) -> dict[str, Any]:
+    steps = steps_of(session, execution)
+    progress = progress_of(execution, steps)
+    return {
+        "id": execution.id,
+        "state": execution.state,
+        "phase": progress.says,
+        "resume_at": progress.resume_at,
+        "seconds": execution.seconds,
+        "error": execution.error,
+        "steps": [
+            {"name": s.name, "state": s.state, "result": s.result, "tries": s.tries, "error": s.error} for s in steps
+        ],
     }
 
 
@@ -113,9 +116,12 @@ def render_proposal(item: dict[str, Any]) -> None:
             f"{approval['decision']} by {approval['person']} at {when(approval['at'])} UTC. {approval['reason']}",
             markup=False,
         )
-    if item["execution"]:
-        steps = ", ".join(f"{s['name']} {s['state']}" for s in item["execution"]["steps"])
-        console.print(f"Execution {styled(item['execution']['state'])}: {steps} {item['execution']['error']}")
+    if run := item["execution"]:
+        steps = ", ".join(f"{s['name']} {s['state']}" for s in run["steps"])
+        console.print(f"Execution {styled(run['state'])}: {steps} {run['error']}")
+        if run["phase"]:
+            later = f"; it goes on at {when(run['resume_at'])} UTC" if run["resume_at"] else ""
+            console.print(f"  now: {run['phase']}{later}", markup=False)
 
 
 def _render_trial(trial: dict[str, Any]) -> None:

@@ -15,10 +15,12 @@ from agent.domain.errors import NotFound
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
 from agent.pipeline import approve as decisions
+from agent.pipeline.cancel import cancel
 from agent.pipeline.explain import explain
+from agent.pipeline.progress import progress_of, steps_of
 from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Approval, Execution, ExecutionStep, Proposal, Verification
+from agent.store.tables import Approval, Execution, Proposal, Verification
 
 router = APIRouter(tags=["proposals"])
 
@@ -72,6 +74,7 @@ class ProposalDetail(ProposalOut):
     still_needed: int = Field(description="approvals that are missing while it is pending")
     approvals: list[ApprovalOut]
     execution_id: str | None
+    phase: str = Field(description="what its execution is at; empty where none runs")
     verification: VerificationOut | None
 
 
@@ -81,6 +84,8 @@ class ExecutionStepOut(BaseModel):
     intended_at: datetime
     done_at: datetime | None
     result: dict[str, Any] | None
+    tries: int = Field(description="how often it failed because something was out of reach")
+    error: str = Field(description="what it said the last time")
 
 
 class ExecutionOut(BaseModel):
@@ -89,6 +94,9 @@ class ExecutionOut(BaseModel):
     id: str = Field(examples=["x-7k2m9xq4c1"])
     proposal_id: str
     state: str = Field(examples=["done"])
+    phase: str = Field(examples=["train: fitting on 900 rows"], description="what it is at; empty when it is over")
+    resume_at: datetime | None = Field(description="when it goes on, where it waits: between stages, before a retry")
+    cancelled: str = Field(description="who asked that it be ended, and why")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -146,6 +154,7 @@ def read_proposal(services: Services, session: Session, row: Proposal) -> Propos
     character = CHARACTER[ActionKind(row.kind)]
     approvals = session.scalars(select(Approval).where(Approval.proposal_id == row.id).order_by(Approval.at)).all()
     verification = session.get(Verification, row.id)
+    execution = session.scalar(select(Execution).where(Execution.proposal_id == row.id))
     return ProposalDetail(
         **ProposalOut.model_validate(row, from_attributes=True).model_dump(),
         undo=character.undo,
@@ -154,7 +163,8 @@ def read_proposal(services: Services, session: Session, row: Proposal) -> Propos
         approvals_needed=policy.rule(request.kind, request.risk).approvals,
         still_needed=standing_of(services, session, row).missing if row.state == "pending" else 0,
         approvals=[ApprovalOut.model_validate(a, from_attributes=True) for a in approvals],
-        execution_id=session.scalar(select(Execution.id).where(Execution.proposal_id == row.id)),
+        execution_id=execution and execution.id,
+        phase=progress_of(execution, steps_of(session, execution)).says if execution else "",
         verification=VerificationOut.model_validate(verification, from_attributes=True) if verification else None,
     )
 
@@ -234,16 +244,27 @@ def withdraw_proposal(
     return show_proposal(services, row.id)
 
 
+@router.post("/proposals/{id}/cancel", summary="End what is approved or runs; never in the middle of a switch")
+def cancel_proposal(
+    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+) -> ProposalDetail:
+    with services.store.write() as session:
+        row = cancel(services, session, id, person=body.person, reason=body.reason)
+    return show_proposal(services, row.id)
+
+
 @router.get("/executions/{id}", tags=["executions"], summary="One execution with its steps")
 def show_execution(services: ServicesDep, id: RecordId) -> ExecutionOut:
     with services.store.read() as session:
         row = session.get(Execution, id)
         if row is None:
             raise NotFound(f"There is no execution {id!r}; a proposal names its own as `execution_id`.")
-        steps = session.scalars(
-            select(ExecutionStep).where(ExecutionStep.execution_id == id).order_by(ExecutionStep.position)
-        ).all()
+        steps = steps_of(session, row)
+        progress = progress_of(row, steps)
         return ExecutionOut(
+            phase=progress.says,
+            resume_at=progress.resume_at,
+            cancelled=row.cancelled,
             id=row.id,
             proposal_id=row.proposal_id,
             state=row.state,

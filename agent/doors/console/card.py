@@ -82,4 +82,6 @@ def versions(action: Action) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_written(inner)}" for key, inner in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -110,6 +110,8 @@ def _execution(story: Story, proposal: Proposal, state: ProposalState) -> Step:
         )
     if run.state == "done":
         return Step("execution", "done", "" if run.seconds is None else f"in {run.seconds:.1f} s", proposal.approved_at)
+    if run.state == "waiting":
+        return Step("execution", "now", "released in stages")
     if run.state in ("ready", "running"):
         return Step("execution", "now", "at work")
     return Step("execution", "bad", "not done" if run.state == "failed" else run.state, proposal.ended_at)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent import executor
 from agent.pipeline.execute import STEPS
 from tests.agent.conftest import Bench
 from tests.agent.doors.conftest import Browser
@@ -172,6 +173,30 @@ def test_an_approval_that_comes_too_late_or_is_overtaken(bench: Bench, browser: 
     answer = browser.post(f"/api/v1/proposals/{late}/approve", json={"person": "ann"})
     assert answer.status_code == 409
     assert "expired" in answer.json()["detail"]
+
+
+def test_what_runs_says_what_it_is_at_and_is_cancelled(bench: Bench, browser: Browser) -> None:
+    bench.add_versions(False, True)
+    wanted = bench.propose(bench.rollback(expected="1", to="2"), incident=True)
+    path = f"/api/v1/proposals/{wanted}/cancel"
+    assert browser.post(path, json={"person": "ann", "reason": "x"}).status_code == 409, "not approved yet"
+    browser.post(f"/api/v1/proposals/{wanted}/approve", json={"person": "ann"})
+    found = browser.api(f"/proposals/{wanted}")
+    assert found["phase"] == "about to start"
+    taken = executor.claim(bench.services, worker="w")
+    assert taken is not None
+    executor._intend(bench.services, taken, "recheck", 0)
+    executor._note(bench.services, taken, "recheck", "asking the registry")
+    assert browser.post(path, json={"person": "eve", "reason": "x"}).status_code == 403
+    assert browser.post(path, json={"person": "ann", "reason": " "}).status_code == 422
+    assert browser.api(f"/executions/{found['execution_id']}")["phase"] == "recheck: asking the registry"
+    assert browser.post(path, json={"person": "ann", "reason": "wrong one"}).json()["state"] == "executing"
+    run = browser.api(f"/executions/{found['execution_id']}")
+    assert (run["cancelled"], run["state"]) == ("by ann: wrong one", "running")
+    executor.run(bench.services, taken)
+    ended = browser.api(f"/proposals/{wanted}")
+    assert (ended["state"], ended["reason"], ended["phase"]) == ("failed", "cancelled by ann: wrong one", "")
+    assert browser.post(path, json={"person": "ann", "reason": "x"}).status_code == 409
 
 
 def test_the_kill_switch(browser: Browser) -> None:
