@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.commands import deciding
+from agent.commands import deciding, opening
 from agent.commands.options import Home, Json, opened, services_of, show
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ for name, group in {
     "proposal": deciding.proposals,
     "policy": deciding.policies,
     "audit": deciding.audits,
+    "token": opening.tokens,
+    "silence": opening.silences,
     "db": databases,
 }.items():
     app.add_typer(group, name=name)
@@ -262,6 +264,9 @@ def serve_model(
         fsync=fsync,
         allow_pickle=allow_pickle,
     )
+
+
+app.command()(opening.mcp)
 
 
 @app.command()

@@ -20,7 +20,8 @@ class Settings:
 
     cluster: the Dask scheduler that profiles of a large log are mapped on; "" is this process. serve_bind, serve_token,
     serve_rate: the model server's address, the tokens that open it (several with commas), and requests per second and
-    caller. llm: `offline`, or PROVIDER:MODEL (several with commas: a chain); the rest of llm_…: its time and its money
+    caller. mcp_bind: where `mcp --http` listens; mcp_url: the address that its tokens are for. llm: `offline`, or
+    PROVIDER:MODEL (several with commas: a chain); the rest of llm_…: its time and its money
     (`agent.conversation.llm.configured`). openai_…: as OpenAI names them, without our prefix.
     """
 
@@ -34,6 +35,8 @@ class Settings:
     serve_bind: str = "127.0.0.1:8001"
     serve_token: str = field(default="", repr=False)
     serve_rate: str = "0"
+    mcp_bind: str = "127.0.0.1:8002"
+    mcp_url: str = "http://127.0.0.1:8002/mcp"
     llm: str = ""
     llm_deadline: str = ""
     llm_call_deadline: str = ""
@@ -60,7 +63,7 @@ LLM = (
 )  # fmt: skip
 KNOWN = (
     "database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster", "serve_bind", "serve_token", "serve_rate",
-    *LLM,
+    "mcp_bind", "mcp_url", *LLM,
 )  # fmt: skip
 
 
@@ -107,6 +110,8 @@ def load_settings(
         serve_bind=values.get("serve_bind", "127.0.0.1:8001"),
         serve_token=values.get("serve_token", ""),
         serve_rate=values.get("serve_rate", "0"),
+        mcp_bind=values.get("mcp_bind", "127.0.0.1:8002"),
+        mcp_url=values.get("mcp_url", f"http://{values.get('mcp_bind', '127.0.0.1:8002')}/mcp"),
         **{key: values.get(key, "") for key in LLM},
         openai_api_key=environ.get("OPENAI_API_KEY", ""),
         openai_base_url=environ.get("OPENAI_BASE_URL", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from ml.results import Measurement, Status
 from ml.spec import AlertRule, ModelSpec
@@ -21,6 +22,21 @@ def fingerprint(model: str, measurement: Measurement) -> str:
     """What makes two alerts the same one: model, monitor, feature and segment, never the value or the time."""
     key = "\x1f".join([model, measurement.monitor, measurement.feature or "", measurement.segment or ""])
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Alerts that open no incident until a time: of one monitor or family and one feature, or of all."""
+
+    id: str
+    until: datetime
+    monitor: str | None = None
+    feature: str | None = None
+
+    def covers(self, measurement: Measurement, at: datetime) -> bool:
+        """Whether it holds for a measurement at `at`."""
+        named = self.monitor in (None, measurement.monitor, measurement.family)
+        return at < self.until and named and self.feature in (None, measurement.feature)
 
 
 @dataclass(frozen=True, slots=True)

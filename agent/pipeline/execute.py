@@ -20,6 +20,7 @@ from agent.pipeline.apart import LOG, train_apart
 from agent.pipeline.fit_data import check_data, check_quality, pin_data, training_rows
 from agent.pipeline.freeze import held_back
 from agent.pipeline.release import given_on, start_of
+from agent.pipeline.silence import begin
 from agent.pipeline.work import Steps, Work
 from agent.store.changes import promise
 from agent.store.tables import Deployment, Model, UnfitWindow, Verification
@@ -164,6 +165,7 @@ STEPS: Mapping[ActionKind, Steps] = {
     ActionKind.PROMOTE: (("recheck", recheck), ("switch", switch)),
     ActionKind.REFRESH_REFERENCE: (("recheck", recheck),),
     ActionKind.FIX_DATA: (("recheck", recheck),),
+    ActionKind.SILENCE: (("recheck", recheck),),
 }
 
 
@@ -173,6 +175,8 @@ def finish(session: Session, work: Work) -> None:
     verification = spec.verification
     if isinstance(action, actions.FixData):
         _mark_unfit(session, work, action)
+    elif isinstance(action, actions.Silence):
+        begin(session, action, proposal, work.at)
     elif isinstance(action, actions.RefreshReference):
         model = session.get(Model, spec.name)
         assert model is not None
@@ -196,7 +200,9 @@ def finish(session: Session, work: Work) -> None:
         key=f"executed:{proposal.id}",
         recipient=spec.owner or "approvers",
         title=f"{spec.name}: {action.kind} done",
-        body=f"Watched until {verification.rows} labelled rows or {format_duration(verification.time)} have come in.",
+        body=f"No incident is opened by these alerts until {action.until:%Y-%m-%d %H:%M} UTC."
+        if isinstance(action, actions.Silence)
+        else f"Watched until {verification.rows} labelled rows or {format_duration(verification.time)} have come in.",
         subject=proposal.id,
         at=work.at,
     )

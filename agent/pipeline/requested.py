@@ -16,7 +16,7 @@ from agent.domain.policy import RESERVED, folded
 from agent.pipeline.propose import Pins, file_proposal, pin
 from agent.pipeline.services import Services
 from agent.store import audit, queries
-from agent.store.tables import AuditHead, Proposal
+from agent.store.tables import AuditHead, Model, Proposal
 from ml.results import Window
 from ml.spec import ModelSpec
 from tools import actions
@@ -49,6 +49,7 @@ class Requests:
             _require_room(session, caller, wanted.kind, spec, now)  # before anything slow
         action = _pinned(self.services, spec, wanted, pin(self.services, spec), now)
         with self.services.store.write() as session:
+            session.execute(select(Model.name).where(Model.name == spec.name).with_for_update())
             session.execute(select(AuditHead.id).where(AuditHead.id == 1).with_for_update())  # one after the other
             _require_room(session, caller, wanted.kind, spec, now)
             row = file_proposal(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from agent.domain.alerting import SEVERITIES, fingerprint, judge, worst
 from agent.domain.incident import IncidentEvent, IncidentState
 from agent.pipeline.monitor import Look
+from agent.pipeline.silence import note, silences
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
 from agent.store.tables import Alert, Incident, MeasurementRow, Outbox, Proposal
@@ -23,10 +24,11 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
     """Raise, refresh and clear alerts; the unresolved incident of the model, if there is one afterwards.
 
     An alert that was told harmless stays with that incident. One graver than `info` that still fires a window later
-    opens a new incident: what was harmless then may not be so now.
+    opens a new incident: what was harmless then may not be so now. What is silenced raises nothing, and its measurement
+    says so.
     """
     firing = {alert.fingerprint: alert for alert in queries.firing_alerts(session, spec.name)}
-    incident = queries.unresolved_incident(session, spec.name)
+    incident, quiet = queries.unresolved_incident(session, spec.name), silences(session, spec.name, at)
     for measurement in look.measurements:
         key = fingerprint(spec.name, measurement)
         before = _breaches_before(session, spec, measurement) if measurement.status is Status.BREACH else 0
@@ -34,6 +36,8 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
         alert = firing.get(key)
         if verdict.outcome == "clear" and alert is not None:
             alert.cleared_at = at
+        elif verdict.outcome == "raise" and (held := next((q for q in quiet if q.covers(measurement, at)), None)):
+            note(session, spec, measurement, held)
         elif verdict.outcome == "raise":
             if alert is None:
                 home = incident or _told_harmless(session, spec, verdict.severity, at)

@@ -111,6 +111,8 @@ def _judge(
     if proposal.kind == ActionKind.REFRESH_REFERENCE:
         statement = "The reference was replaced; no model changed, so there is no effect to wait for."
         return Finding("succeeded", {"statement": statement})
+    if proposal.kind == ActionKind.SILENCE:
+        return Finding("succeeded", {"statement": "The silence holds; no model changed, so nothing is to be seen."})
     if at <= watched.started_at:
         return None
     after = services.log.read(spec, Window(watched.started_at, at), as_of=at, most=LOOK_ROWS)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from agent.conversation.records.sight import PAGE, Sight, cursor_of, numbered, page, timed
 from agent.domain.proposal import ProposalState
 from agent.store import queries
-from agent.store.tables import Incident, MeasurementRow, MonitorRun, Proposal
+from agent.store.tables import Incident, MeasurementRow, MonitorRun, Proposal, Silence
 from ml.results import Status
 from ml.spec import ModelSpec, format_duration
 from tools.context import Found, Item, Span
@@ -83,10 +83,19 @@ def _line(sight: Sight, spec: ModelSpec, *, whole: bool) -> tuple[dict[str, Any]
             "window": format_duration(spec.window),
             "every": format_duration(spec.every),
             "tolerance": spec.tolerance,
+            "silences": _silences(sight, spec),
             "alerts_firing": len(queries.firing_alerts(session, spec.name)),
         }
     ids = (run.id if run else None, incident.id if incident else None, waiting)
     return line, tuple(one for one in ids if one)
+
+
+def _silences(sight: Sight, spec: ModelSpec) -> list[dict[str, Any]]:
+    query = select(Silence).where(Silence.model == spec.name, Silence.until > sight.now, Silence.ended_at.is_(None))
+    return [
+        {"id": row.id, "monitor": row.monitor, "feature": row.feature, "until": row.until, "reason": row.reason}
+        for row in sight.session.scalars(query.order_by(Silence.until))
+    ]
 
 
 def _state(sight: Sight, spec: ModelSpec, incident: Incident | None, metric: MeasurementRow | None) -> str:
@@ -118,7 +127,12 @@ def _better(spec: ModelSpec) -> str:
 
 def _point(row: MeasurementRow) -> dict[str, Any]:
     names = ("window_start", "window_end", "value", "low", "high", "n", "threshold", "status")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in names} | _silenced(row)
+
+
+def _silenced(row: MeasurementRow) -> dict[str, Any]:
+    """What is added to a breach that opened no incident because it was silenced."""
+    return {key: row.facts[key] for key in ("silenced_by", "silenced_until") if key in (row.facts or {})}
 
 
 def measurements(
@@ -245,7 +259,7 @@ def _moved(row: MeasurementRow, first: Any) -> dict[str, Any]:
         "n": row.n,
         "detail": row.detail,
         "first_breach": first,
-    }
+    } | _silenced(row)
 
 
 def _first_breaches(sight: Sight, model: str, rows: Sequence[MeasurementRow]) -> dict[tuple[str, str | None], Any]:

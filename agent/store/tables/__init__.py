@@ -1,8 +1,8 @@
 """The records. The database holds the invariants too: CHECK, unique and partial unique indexes, version columns."""
 
 from agent.store.tables.base import Base, UtcDateTime, new_id
-from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, UnfitWindow, Verification
-from agent.store.tables.operating import AuditEvent, AuditHead, Control, Outbox, Report, Slot, UnfreezeRequest
+from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, Silence, UnfitWindow, Verification
+from agent.store.tables.operating import ApiToken, AuditEvent, AuditHead, Control, Outbox, Report, Slot, UnfreezeRequest
 from agent.store.tables.talking import Conversation, Feedback, Message, Usage
 from agent.store.tables.watching import (
     Alert,
@@ -18,6 +18,7 @@ from agent.store.tables.watching import (
 
 __all__ = [
     "Alert",
+    "ApiToken",
     "Approval",
     "AuditEvent",
     "AuditHead",
@@ -38,6 +39,7 @@ __all__ = [
     "Outbox",
     "Proposal",
     "Report",
+    "Silence",
     "Slot",
     "StoredProfile",
     "UnfitWindow",

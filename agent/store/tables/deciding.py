@@ -127,6 +127,22 @@ class Verification(Base):
     document: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
+class Silence(Base):
+    """Alerts of a model that open no incident until a time; it ends by itself, or sooner by a person."""
+
+    __tablename__ = "silence"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("s"))
+    model: Mapped[str] = mapped_column(ForeignKey("model.name"), index=True)
+    monitor: Mapped[str | None]
+    feature: Mapped[str | None]
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    reason: Mapped[str]
+    proposal_id: Mapped[str] = mapped_column(ForeignKey("proposal.id"), unique=True)
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str] = mapped_column(default="")
+
+
 class UnfitWindow(Base):
     """Event time whose rows must not be trained on."""
 

@@ -54,6 +54,26 @@ class Outbox(Base):
     error: Mapped[str] = mapped_column(default="")
 
 
+class ApiToken(Base):
+    """What opens a door to a program, in a person's name. Only its hash is kept; it ends by itself or is revoked.
+
+    scopes: `read`, `propose`. models: patterns of names, or none for all. audience: the address that it is for.
+    """
+
+    __tablename__ = "api_token"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("k"))
+    name: Mapped[str]
+    person: Mapped[str]
+    hash: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[Any]]
+    models: Mapped[list[Any]]
+    audience: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str] = mapped_column(default="")
+
+
 class Report(Base):
     """A report's facts; every format is rendered from them."""
 
