@@ -19,6 +19,7 @@ from agent.conversation.llm import OFFLINE
 
 if TYPE_CHECKING:
     from agent.conversation.guard.grounding import Checked
+    from agent.store.tables import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ def reply(
     stop: Stop | None = None,
     *,
     shared: bool = False,
+    once: str = "",
 ) -> Reply:
     """Answer `text`. `conversation` is an id (`c-…`) or the key of a place (`terminal:ada`, `slack:T1/C2/1719.5`).
+    once: a key; what was answered under it is given again, not answered anew (a client, or Slack, that sends twice).
 
     Raises: InvalidInput (nothing was asked), NotFound (no such conversation of this person), Stopped, Unavailable.
     """
@@ -59,7 +62,9 @@ def reply(
             if conversation.startswith("c-")
             else turns.opened(session, conversation, caller, desk.now(), shared=shared)
         )
-        question = turns.asked(session, row, text, caller, desk.now()).text
+        if once and (known := turns.answered_before(session, row, once)) is not None:
+            return _again(known)
+        question = turns.asked(session, row, text, caller, desk.now(), once=once).text
         past = turns.past(session, row, caller)
         left = allowance(session, desk.models.budgets, caller.name, desk.wall())
         found = row.id
@@ -96,6 +101,19 @@ def reply(
     )
     on_event(Event("done", answer.text, {"model": answer.model, "labelled": answer.labelled, "message": message}))
     return answer
+
+
+def _again(row: Message) -> Reply:
+    """An answer as it was kept."""
+    document = row.document
+    calls = [
+        {"tool": one["tool"], "arguments": one["arguments"], "status": one["result"]["status"]}
+        for one in document["calls"]
+    ]
+    return Reply(
+        row.text, document["sources"], calls, row.written_by, row.label, document["usage"], document["calls"],
+        row.conversation_id, row.id,
+    )  # fmt: skip
 
 
 def _finished(desk: Desk, draft: Draft) -> dict[str, Any]:

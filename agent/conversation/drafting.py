@@ -15,6 +15,7 @@ from agent.conversation.budget import Allowance
 from agent.conversation.deadline import Stop, Stopped, within
 from agent.conversation.desk import Caller, Desk, Done, Event, Listener
 from agent.conversation.llm import OFFLINE
+from agent.conversation.ready import make_ready
 from agent.conversation.turns import Past
 from agent.domain.wording import moment
 
@@ -52,6 +53,7 @@ def drafted(
     desk: Desk, draft: Draft, left: Allowance, caller: Caller, on_event: Listener, stop: Stop | None = None
 ) -> None:
     """Write the answer: by a language model; else offline, saying why. Raises: Stopped."""
+    make_ready(desk.models)
     reason = "" if desk.models.offline else left.refuses()
     if not desk.models.offline and not reason:
         from agent.conversation.attempts import NoModel
@@ -122,6 +124,8 @@ async def _by_models(desk: Desk, draft: Draft, left: Allowance, caller: Caller, 
                 draft.checked = checked(text)
             except NoModel:
                 log.info("an answer could not be repaired; what does not check is marked")
+        if not draft.checked.ok and not any(claim.ok for claim in draft.checked.claims):
+            raise NoModel("nothing of its answer could be shown to be true")
         draft.text, draft.by = draft.checked.text, attempts.answered_by or next(iter(desk.models.chain))
         if attempts.failed:
             draft.label = f"Answered by {draft.by}; {attempts.told()}."

@@ -17,6 +17,7 @@ from agent.conversation.budget import Allowance, allowance, record
 from agent.conversation.deadline import within
 from agent.conversation.desk import Caller, Desk, Done, nobody
 from agent.conversation.narrate import TEMPLATE
+from agent.conversation.ready import make_ready
 from agent.conversation.weighing import Verdict, Weighing, read_verdict, weigh
 from agent.domain.wording import moment
 from tools.results import ToolResult, ok
@@ -72,6 +73,7 @@ def look_further(desk: Desk, question: Question) -> dict[str, Any]:
 
 
 def _by_models(desk: Desk, question: Question, found: _Found) -> None:
+    make_ready(desk.models)
     from agent.conversation.attempts import NoModel
 
     left, reason = Allowance(desk.models.budgets), ""

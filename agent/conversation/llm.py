@@ -5,6 +5,7 @@ The models stand in a chain, the first one first; after the last one comes the o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from agent.conversation.breaker import Breaker
 from agent.conversation.budget import Budgets, Limits, parse_limits, parse_prices
 from agent.domain.errors import InvalidInput
 from agent.domain.wording import visible
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -151,6 +154,17 @@ async def opened(models: LanguageModels, name: str) -> AsyncIterator[BaseChatMod
         if models.base_url:
             options["base_url"] = models.base_url
         yield init_chat_model(name, **options)
+
+
+def imported(models: LanguageModels) -> None:
+    """Import what calls need, once and ahead of time: seconds on a busy machine, which no deadline should pay for."""
+    from langchain.chat_models import init_chat_model
+
+    for provider in {name.partition(":")[0] for name in models.chain}:
+        try:
+            init_chat_model("none", model_provider=provider, api_key="none")
+        except Exception as error:  # noqa: BLE001 (whatever it is, the call itself will say it)
+            log.debug("%s cannot be prepared: %s", provider, type(error).__name__)
 
 
 def _first_line(error: Exception) -> str:

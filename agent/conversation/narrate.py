@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.conversation.budget import Allowance, allowance, record
 from agent.conversation.deadline import within
 from agent.conversation.desk import Desk
+from agent.conversation.ready import make_ready
 from tools.results import ToolResult, ok
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def narrate(desk: Desk, facts: Mapping[str, Any], *, person: str = "reports") ->
     template = str(facts.get("summary", ""))
     if desk.models.offline:
         return Narrated(template)
+    make_ready(desk.models)
     from agent.conversation.attempts import NoModel
 
     with desk.store.read() as session:

@@ -39,6 +39,11 @@ def models_of(done: Sequence[Done]) -> list[str]:
     return sorted({clean_text(name)[:200] for name in found if name})
 
 
+def spoken_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The same, from tool calls as they are kept."""
+    return sorted({name for one in calls for name in _named([one["arguments"], one["result"]])})
+
+
 def not_available(text: str, done: Sequence[Done]) -> list[str]:
     """What the tools could not tell and the answer does not say itself; a line each."""
     lines = []

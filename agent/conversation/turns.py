@@ -68,15 +68,29 @@ def messages(session: Session, conversation: Conversation, caller: Caller) -> li
     return [row for row in session.scalars(query) if all(caller.sees(str(model)) for model in row.models)]
 
 
-def asked(session: Session, conversation: Conversation, text: str, caller: Caller, at: datetime) -> Message:
-    """Keep what a person said. Raises: InvalidInput for nothing, or for too much."""
+def asked(
+    session: Session, conversation: Conversation, text: str, caller: Caller, at: datetime, *, once: str = ""
+) -> Message:
+    """Keep what a person said. `once`: a key that marks it. Raises: InvalidInput for nothing, or for too much."""
     text = clean_text(text).strip()
     if not text:
         raise InvalidInput('The question is empty; try `watchkeeper ask "what is wrong"`.')
     if len(text) > LONGEST_QUESTION:
         raise InvalidInput(f"The question is longer than {LONGEST_QUESTION} characters; ask the first part of it.")
     conversation.title = conversation.title or text[:80]
-    return _append(session, conversation, Message(role="person", person=caller.name, text=text, at=at))
+    document = {"once": once} if once else {}
+    row = Message(role="person", person=caller.name, text=text, at=at, document=document)
+    return _append(session, conversation, row)
+
+
+def answered_before(session: Session, conversation: Conversation, once: str) -> Message | None:
+    """The answer to what was asked under the key `once`, where there is one."""
+    query = select(Message).where(Message.conversation_id == conversation.id).order_by(Message.position)
+    rows = session.scalars(query).all()
+    for at, row in enumerate(rows):
+        if row.role == "person" and row.document.get("once") == once:
+            return next((later for later in rows[at + 1 :] if later.role == "watchkeeper"), None)
+    return None
 
 
 def answered(

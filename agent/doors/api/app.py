@@ -17,6 +17,7 @@ from agent.doors import guard
 from agent.doors.api import (
     ask,
     audit,
+    chat,
     freeze,
     health,
     incidents,
@@ -50,7 +51,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask):
+    for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat):
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(health.router)
     pages.mount(app)

@@ -1,33 +1,43 @@
-"""`/ask`: a question in plain language, answered from the records; every sentence cites what it rests on."""
+"""`/ask`: one question in plain language, answered whole; `/chat` is the same as a conversation."""
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from agent.conversation.questions import answer
+from agent.conversation.chat import reply
+from agent.conversation.desk import Caller
+from agent.conversation.resting import spoken_of
 from agent.doors.api.inputs import IdempotencyKey, ServicesDep, Text
+from agent.pipeline.desk import desk_of
 
-router = APIRouter(tags=["ask"])
+router = APIRouter(tags=["chat"])
 
 
 class Question(BaseModel):
     question: Text = Field(min_length=1, examples=["what is wrong?"])
 
 
-class AnswerOut(BaseModel):
-    """`sources` are ids of the records, or evidence numbers of the diagnosis, that the answer rests on."""
+class QuestionAnswered(BaseModel):
+    """`sources`: ids of records, or facts of a diagnosis, that the answer cites; `data`: what the tools gave."""
 
     answer: str
-    sources: list[str] = Field(examples=[["i-7k2m9xq4c1", "E3"]])
+    sources: list[str] = Field(examples=[["i-7k2m9xq4c1", "d-7k2m9xq4c1/E3"]])
+    model: str = Field(examples=["offline"])
+    labelled: str
     data: dict[str, Any]
 
 
 @router.post("/ask", summary="One question: what is wrong, why, what is waiting")
-def ask(services: ServicesDep, body: Question, idempotency_key: IdempotencyKey = None) -> AnswerOut:
-    now = services.now()
-    with services.store.read() as session:
-        found = answer(session, body.question, now=now)
-    return AnswerOut(answer=found.text, sources=found.sources, data=found.data)
+def ask(services: ServicesDep, body: Question, idempotency_key: IdempotencyKey = None) -> QuestionAnswered:
+    key = idempotency_key or secrets.token_hex(8)
+    caller = Caller("web", "person", None, may_propose=True)
+    answer = reply(desk_of(services), f"web:ask:{key}", body.question, caller, once=key)
+    facts = [one["result"] for one in answer.evidence]
+    data = {"models": spoken_of(answer.evidence), "facts": facts}
+    return QuestionAnswered(
+        answer=answer.text, sources=answer.sources, model=answer.model, labelled=answer.labelled, data=data
+    )

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from agent.commands.ask import answer_question
 from agent.commands.report import command
 from agent.domain.errors import InvalidInput, NotFound, Unavailable
 from agent.reports.facts import incident_facts
@@ -97,14 +96,3 @@ def test_a_folder_that_cannot_be_written_is_named(workspace: Any) -> None:
     (workspace.home / "taken").write_text("a file", encoding="utf-8")
     with pytest.raises(Unavailable, match=r"taken.*cannot be written .*--out"):
         command(workspace, out=workspace.home / "taken")
-
-
-def test_ask_answers_from_the_workspace(workspace: Any) -> None:
-    with workspace.store.write() as session:
-        Story(session).watched(values={40: 14.0})
-    told = answer_question(workspace, "status")
-    assert told["answer"].startswith("bike-demand: no open incident; mae 14")
-    assert told["sources"]
-    json.dumps(told)
-    with pytest.raises(InvalidInput, match="question is empty"):
-        answer_question(workspace, "  ")

@@ -1,5 +1,7 @@
 """Conversations, their messages and feedback, and what language models were used for."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -15,11 +17,11 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgres
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def _time(name: str) -> sa.Column:
+def _time(name: str) -> sa.Column[Any]:
     return sa.Column(name, agent.store.tables.UtcDateTime(timezone=True), nullable=False)
 
 
-def _text(name: str) -> sa.Column:
+def _text(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Text(), nullable=False)
 
 
