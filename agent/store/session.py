@@ -1,7 +1,7 @@
 """Transactions: one request or job = one `Store.write()`, committed at the edge.
 
 SQLite: a writer takes the lock at its first statement (`BEGIN IMMEDIATE`), because a read that becomes a write fails
-with BUSY_SNAPSHOT whatever the time-out. PostgreSQL: ordinary transactions.
+with BUSY_SNAPSHOT whatever the time-out. PostgreSQL: ordinary transactions, which wait for a lock as long as on SQLite.
 """
 
 from __future__ import annotations
@@ -11,8 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -20,6 +27,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from agent.domain.errors import Conflict, InvalidInput, Unavailable
 
 LOCK_SECONDS = 15
+ASLEEP_SECONDS = 300
+"""On PostgreSQL, a transaction that says nothing for so long is ended: its process is stopped, and holds up all."""
 OVERTAKEN = "Somebody else changed this at the same moment, and nothing was done; look again, then decide."
 
 
@@ -51,7 +60,7 @@ class Store:
         with Session(self.engine.execution_options(**options), expire_on_commit=False) as session:
             try:
                 yield session
-            except (OperationalError, InterfaceError, PoolTimeout) as error:
+            except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
                 raise Unavailable(f"{self.describe()}: {_cause(error)}; nothing was changed, try again.") from error
             except StaleDataError as error:
                 raise Conflict(OVERTAKEN) from error
@@ -78,6 +87,19 @@ def _cause(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        limits = {"lock_timeout": LOCK_SECONDS, "idle_in_transaction_session_timeout": ASLEEP_SECONDS}
+        for name, seconds in limits.items():
+            connection.execute(f"SET {name} = {round(seconds * 1000)}")
+        connection.commit()
+
+    return engine
+
+
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
@@ -89,7 +111,7 @@ def _engine(url: str) -> Engine:
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return _postgresql(parsed)
     if parsed.get_backend_name() != "sqlite":
         raise InvalidInput(f"{parsed.drivername!r} is not supported; use sqlite or postgresql+psycopg.")
     if parsed.database and parsed.database != ":memory:":
