@@ -18,6 +18,7 @@ if str(ROOT) not in sys.path:
 
 from agent.domain.policy import Policy  # noqa: E402
 from ml.spec import DEFAULT_METRIC, METRICS, RESERVED, ModelSpec, format_duration  # noqa: E402
+from tools.catalogue import CATALOGUE, Tool  # noqa: E402
 
 INTRODUCTION = """\
 <!-- Made by docs/generate.py from ml/spec.py: change that, then run `make docs`. -->
@@ -43,6 +44,65 @@ file, the line and the key. [How to use it](../how-to/approvals.md).
 A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none. Patterns are those of file names:
 `bike-*`.
 """
+
+
+TOOLS_INTRODUCTION = """\
+<!-- Made by docs/generate.py from tools/: change that, then run `make docs`. -->
+# The tools
+
+What a language model may call, here or in another assistant ([over MCP](../how-to/mcp.md)), and what Python may call as
+`tools.catalogue.call(name, arguments, context)`. The list is closed. A tool that reads changes nothing. A tool that
+proposes puts one pending proposal in the queue, in the caller's name, at most 3 for a model and 10 in all in an hour; a
+person decides on it, elsewhere. No tool decides or carries out.
+
+A time is ISO 8601 (UTC where it has no zone), or a length such as `24h` or `7d`: that long ago, or from now for
+`propose_silence`. An argument in *italics* may be left out; one that is not listed is refused.
+
+## A result
+
+| field | value |
+|---|---|
+| `status` | `ok`; `no_data` (nothing is known: never an all-clear); `error` (what was wrong, and what to do) |
+| `data` | plain JSON, see each tool |
+| `message` | why there is no data, or what was wrong |
+| `window`, `n`, `unit` | the time that it is about, the rows that it rests on, the unit of its numbers |
+| `evidence` | ids that a claim may cite: `i-…`, `p-…`, `d-…`, `x-…`, `r-…`, and a fact of a diagnosis as `d-…/E3` |
+| `source` | the query that gives the same, as a person can type it |
+| `next` | there is more: give it as `cursor` |
+
+A result has at most 20,000 bytes. A longer list is paged; an entry that is too long by itself is shortened, and says by
+how much. Who may see some models only gets no other, in lists, by name or by id.
+"""
+
+
+def tools_page() -> str:
+    """The whole of docs/reference/tools.md."""
+    parts = [TOOLS_INTRODUCTION]
+    for effect, title in (("read", "Reading"), ("propose", "Proposing")):
+        parts += [f"## {title}\n", *(_tool(tool) for tool in CATALOGUE.values() if tool.effect == effect)]
+    return "\n".join(parts)
+
+
+def _tool(tool: Tool) -> str:
+    schema = tool.schema()
+    rows = [
+        f"| {f'`{name}`' if name in schema['required'] else f'*{name}*'} | {_kind(field)} | {_meaning(field)} |"
+        for name, field in schema["properties"].items()
+    ]
+    table = ["| argument | value | meaning |", "|---|---|---|", *rows, ""]
+    return "\n".join([f"### `{tool.name}`\n", f"{tool.description}\n", *table])
+
+
+def _meaning(field: dict[str, typing.Any]) -> str:
+    return str(field.get("description", ""))
+
+
+def _kind(field: dict[str, typing.Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        return f"{field.get('minItems', 0)} to {field['maxItems']} texts" if "maxItems" in field else "texts"
+    return "text" + (f" (`{field['default']}`)" if field.get("default") else "")
 
 
 def policy_page() -> str:
@@ -164,7 +224,11 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-PAGES = {"docs/reference/approvals.md": policy_page, "docs/reference/spec.md": spec_page}
+PAGES = {
+    "docs/reference/approvals.md": policy_page,
+    "docs/reference/spec.md": spec_page,
+    "docs/reference/tools.md": tools_page,
+}
 
 
 def main(arguments: list[str]) -> int:
