@@ -133,10 +133,13 @@ async def _by_models(desk: Desk, draft: Draft, left: Allowance, caller: Caller, 
 
 async def _offline(desk: Desk, draft: Draft, caller: Caller, on_event: Listener) -> None:
     from agent.conversation.guard.grounding import check
+    from agent.conversation.offline.known import features_of
     from agent.conversation.offline.model import OfflineChat
 
     now, past = desk.now(), draft.past
-    loop = _loop(desk, draft, caller, _Alone(OfflineChat(clock=lambda: now)), on_event)
+    with desk.store.read() as session:
+        features = features_of(session, caller)
+    loop = _loop(desk, draft, caller, _Alone(OfflineChat(clock=lambda: now, features=features)), on_event)
     system, messages = _told(draft, past.summary, caller, loop.nonce, now)
     if past.to_sum_up and draft.summary is None:
         draft.summary = turns.by_rule(past.summary, past.to_sum_up), "rule"

@@ -205,6 +205,8 @@ def _leaning(before: Asked, found: Entities, text: str, known: Known) -> Asked:
         }
         if not new.features and set(before.features) - set(known.features(new.models)):
             changes["features"] = ()
+    if new.features and before.intent in ("drift", "worst_feature"):
+        changes["intent"] = "drift_feature"
     for slot in ("features", "versions", "incident", "proposal", "monitor"):
         if getattr(new, slot):
             changes[slot] = getattr(new, slot)

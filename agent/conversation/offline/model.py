@@ -174,7 +174,9 @@ def _document(message: ToolMessage) -> Mapping[str, Any]:
 def _calling(calls: Sequence[Call], bound: frozenset[str], before: int) -> AIMessage:
     missing = [call.name for call in calls if call.name not in bound]
     if missing:
-        return _message(f"I would have to call `{missing[0]}` for that, and may not here.")
+        if missing[0].startswith("propose_"):
+            return _message("I may only read here, and propose nothing; `watchkeeper ask` in a terminal may propose.")
+        return _message(f"I may not read what that needs (`{missing[0]}`) here; `watchkeeper ask` in a terminal may.")
     made: list[Any] = [
         {
             "name": c.name,

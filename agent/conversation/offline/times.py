@@ -57,7 +57,10 @@ def find(text: str, now: datetime) -> Span | None:
     lowered = text.lower()
     for pattern, reading in _READINGS:
         for match in pattern.finditer(lowered):
-            since, until = reading(match, now)
+            try:
+                since, until = reading(match, now)
+            except (OverflowError, ValueError):  # 9,999 years ago, the 30th of February
+                continue
             if since is None and until is None:
                 continue
             return Span(since, until, match[0], match.start(), match.end())

@@ -35,7 +35,7 @@ def what_if(situation: Situation) -> Told:
         version = f" to version {done.call.arguments['to_version']}" if done.call.arguments.get("to_version") else ""
         model, metric = clause(done.call.arguments.get("model"), 80), clause(data.get("metric"), 60)
         text = (
-            f"{model}, {noun}{version}: {metric} {number(data.get('before'))} before, {number(data.get('after'))} after"
+            f"{model}, {noun}{version}: {metric} before {number(data.get('before'))}, after {number(data.get('after'))}"
         )
         rows = data.get("n", done.document.get("n"))
         text += (
@@ -128,9 +128,7 @@ def _model_line(m: Mapping[str, Any]) -> str:
     if last.get("value") is None:
         return f"{text}no data on {clause(m.get('metric'), 60)} in that time{cited}."
     text += f"{clause(m.get('metric'), 60)} {number(last['value'])}{interval(last)}"
-    text += f", {number(first['value'])} at first" if first.get("value") is not None else ""
-    happened = len(m.get("incidents") or [])
-    text += f", {happened} {'incident' if happened == 1 else 'incidents'}" if happened else ""
+    text += f", at first {number(first['value'])}" if first.get("value") is not None else ""
     return f"{text}{cited}."
 
 

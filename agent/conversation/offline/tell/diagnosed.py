@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from agent.conversation.offline.situation import Situation
 from agent.conversation.offline.tell.happened import about, waiting_line
 from agent.conversation.offline.tell.sentence import Told, cite, clause, interval, items, number, share, trouble, when
 from agent.conversation.offline.tell.state import wrong
-from agent.domain.wording import in_order_to, length, names, words
+from agent.domain.wording import in_order_to, names, words
 
 MOST = 5
 Part = Callable[[Mapping[str, Any]], Told]
@@ -164,12 +163,7 @@ def onset(situation: Situation) -> Told:
         about = clause(found.get("model"), 80)
         if not start:
             return [f"{about}: when it began could not be told{cite(found.get('id'))}."]
-        lasting = ""
-        try:
-            lasting = f", {length(situation.now - datetime.fromisoformat(str(start)))} ago"
-        except (ValueError, TypeError):
-            lasting = ""
-        text = f"{about}: since {when(start)}{lasting} ({words(clause(_cause(found).get('cause'), 80))})"
+        text = f"{about}: since {when(start)} ({words(clause(_cause(found).get('cause'), 80))})"
         return [f"{text}{cite(found.get('incident'), found.get('id'))}."]
 
     return _told(situation, part)

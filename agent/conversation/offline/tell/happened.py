@@ -216,7 +216,7 @@ def _outcome(execution: Mapping[str, Any]) -> str:
         return f"; {words(clause(check['verdict'], 40))}: {clause(check['statement'])}"
     text = f"; {words(clause(check['verdict'], 40))}"
     if check.get("after") is not None and check.get("before") is not None:
-        text += f": {clause(check.get('metric'), 60)} {number(check['before'])} before, {number(check['after'])} after"
+        text += f": {clause(check.get('metric'), 60)} before {number(check['before'])}, after {number(check['after'])}"
         text += interval(check) + (f" on {check['n']} rows" if check.get("n") is not None else "")
     return text
 

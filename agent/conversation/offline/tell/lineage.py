@@ -87,7 +87,9 @@ def compare_versions(situation: Situation) -> Told:
         for d in found[:12]:
             named = clause(d.get("what"), 80)  # `metrics.roc_auc` is a name, `created_at` is ours
             what = named.partition(".")[2] if "." in named else words(named)
-            lines.append(f"{what}: {_value(d.get('a'))} in {a}, {_value(d.get('b'))} in {b}{_cited(done)}.")
+            lines.append(
+                f"{what}: {_value(d.get('a'))} in version {a}, {_value(d.get('b'))} in version {b}{_cited(done)}."
+            )
     if not lines and not any(d.call.arguments.get("compare") for d in situation.of("versions")):
         told = trouble(situation.of("versions"))
         return told or ["There is one version only, so nothing to compare."]

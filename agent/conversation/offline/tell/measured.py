@@ -34,7 +34,7 @@ def drift(situation: Situation) -> Told:
         moved = [f for f in found if f.get("status") == "breach"]
         checked, breaches = done.data.get("checked", len(found)), done.data.get("breaches", len(moved))
         lines.append(
-            f"{_model(done)}: {breaches} of {checked} drift measurements are beyond their threshold{_look(done)}."
+            f"{_model(done)}: of {checked} inputs and answers, {breaches} moved beyond the threshold{_look(done)}."
         )
         shown, more = page(situation, moved or found[:3], "drift")
         lines += [_feature_line(f, done) for f in shown] + more
@@ -163,19 +163,18 @@ def _change(done: Done) -> Told:
         if up == (done.data.get("better") == "higher")
         else "worse"
     )
-    moved = number(abs(float(change["difference"])))
-    text = f"From {number(change.get('before'))} to {number(change.get('after'))}: {direction} by {moved}"
+    text = f"{_model(done)}: from {number(change.get('before'))} to {number(change.get('after'))}, {direction}"
+    text += f"; difference {number(change['difference'])}{interval(change)}"
     if change.get("low") is not None and change.get("high") is not None:
-        text += f" (difference{interval(change)})".replace("difference (", "difference ").replace("))", ")")
-        if float(change["low"]) <= 0 <= float(change["high"]):
-            text += ", which may be chance"
+        text += ", which may be chance" if float(change["low"]) <= 0 <= float(change["high"]) else ""
     return [f"{text}{_look(done)}."]
 
 
 def _estimates(done: Done) -> Told:
     lines = []
     for e in done.data.get("estimated") or []:
-        text = f"{_model(done)}: estimated without labels, the mean loss rises by {number(e['value'])}{interval(e)}"
+        text = f"{_model(done)}: mean loss above its reference by {number(e['value'])}{interval(e)}"
+        text += ", estimated without labels"
         text += f" on {e['n']} rows" if e.get("n") is not None else ""
         text += f", window to {when(e['window_end'])}" if e.get("window_end") else ""
         lines.append(f"{text}; an estimate may worry, it never reassures{_look(done)}.")

@@ -83,8 +83,7 @@ def _risk(p: Mapping[str, Any], now: datetime) -> Told:
     known = _character(p)
     text = f"{clause(p.get('model'), 80)}: {words(clause(p.get('kind'), 40))} is of {clause(p.get('risk'), 20)} risk"
     if known is not None:
-        changes = "the model changes" if known.changes_model else "no model changes"
-        text += f"; it touches {known.blast_radius}, {changes}; to undo it: {known.undo}"
+        text += f"; it touches {known.blast_radius}; to undo it: {known.undo}"
     return [f"{text}{cite(p.get('id'))}."]
 
 
@@ -121,16 +120,16 @@ def _trial(p: Mapping[str, Any]) -> Told:
     text = f"{clause(p.get('model'), 80)}: tried on {found.get('n', 'an unknown number of')} recent labelled rows"
     metric = found.get("metric")
     if isinstance(metric, Mapping) and metric.get("after") is not None:
-        text += f", {clause(metric.get('name'), 60)} {number(metric.get('before'))} before"
-        text += f" and {number(metric['after'])} after"
+        text += f", {clause(metric.get('name'), 60)} before {number(metric.get('before'))}"
+        text += f", after {number(metric['after'])}"
     elif found.get("after") is not None:
-        text += f", {clause(metric, 60)} {number(found.get('before'))} before and {number(found['after'])} after"
+        text += f", {clause(metric, 60)} before {number(found.get('before'))}, after {number(found['after'])}"
     if found.get("gain") is not None:
         spread = found.get("interval")
         between = (
             interval({"low": spread[0], "high": spread[1]}) if isinstance(spread, list) and len(spread) == 2 else ""
         )
-        text += f"; the loss falls by {number(found['gain'])}{between}"
+        text += f"; gain in loss {number(found['gain'])}{between}"
     return [f"{text}{cite(p.get('id'))}."]
 
 
