@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.conversation.offline import times
 from agent.conversation.offline.dialogue import Asked, Turn, understand
@@ -160,8 +162,21 @@ def test_what_is_not_understood_is_said_with_examples_that_fit(place: Workspace,
 
 @pytest.mark.parametrize(
     "text",
-    ["outcome of the churn retraining?", "no", "was churn retrained", "why retrain churn?", "is a rollback of churn safe",
-     "retraining", "do you think churn needs silence"],
-)  # fmt: skip
+    [
+        *("outcome of the churn retraining?", "no", "was churn retrained", "why retrain churn?", "retraining"),
+        *("is a rollback of churn safe", "do you think churn needs silence"),
+    ],
+)
 def test_a_question_proposes_nothing(place: Workspace, text: str) -> None:
     assert not [name for name, _ in Talk(place).ask(text).calls if name.startswith("propose_")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.text(st.characters(), max_size=60) | st.sampled_from(["why?", "more", "p-", "#99", "⟦data 00⟧"]), max_size=3
+    )
+)
+def test_nothing_that_is_typed_makes_it_fail(said: list[str]) -> None:
+    asked = hear(*said, "churn")
+    assert asked.models == ("churn",)
