@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal chaos chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation chaos chaos-serving docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ types: setup-dev ## mypy, strict for the four packages
 contracts: setup-dev ## who may import whom
 	$(call step,import contracts,$(BIN)/lint-imports)
 
-bench: bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving ## all benchmarks, each a table beside its peers
+bench: bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-rollback bench-audit ## all benchmarks, each a table beside its peers
 
 bench-watch: setup-dev ## one watch cycle over 100,000 rows x 20 features
 	@$(BIN)/python -m benchmarks.watch
@@ -84,6 +84,15 @@ bench-serving: setup-dev ## requests a second beside mlflow models serve and a b
 
 bench-journal: setup-dev ## logging every answer: a record, the drain's speed, steady load, memory
 	@$(BIN)/python -m benchmarks.journal
+
+bench-rollback: setup-dev ## seconds from an approved rollback to the model server's first answer by the earlier version
+	@$(BIN)/python -m benchmarks.rollback
+
+bench-audit: setup-dev ## verifying 100,000 events of the audit, on SQLite and PostgreSQL
+	@$(BIN)/python -m benchmarks.audit
+
+bench-conversation: setup-dev ## questions on the demo with known answers: right, grounded, calls, cost (MODEL=openai:…; default offline)
+	@$(BIN)/python -m benchmarks.conversation --model "$(or $(MODEL),offline)"
 
 chaos: setup-dev ## workers killed 12,000 times, races in full: about an hour
 	@CHAOS=30 $(PYTEST) tests/agent/chaos/test_kills.py --timeout 0

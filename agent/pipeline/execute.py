@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from agent.domain.deciding import When
 from agent.domain.errors import Held, Refused, Superseded
+from agent.pipeline.afar import train_afar
 from agent.pipeline.apart import LOG, train_apart
 from agent.pipeline.fit_data import check_data, check_quality, pin_data, training_rows
 from agent.pipeline.freeze import held_back
@@ -48,21 +49,28 @@ def recheck(work: Work) -> Mapping[str, Any]:
 
 
 def train(work: Work) -> Mapping[str, Any]:
-    """Fit a challenger on the pinned rows in a process of its own, and register it, once for each proposal."""
+    """Fit a challenger on the pinned rows in a process of its own, here or on the cluster, and register it; once for
+    each proposal."""
     from ml.models import training
 
     folder = work.services.home / "executions" / work.proposal.id / str(work.attempt)
 
     def make(made: Path) -> None:
-        candidate = train_apart(
-            work.spec,
-            training_rows(work),
-            folder,
-            limit=work.spec.training.time_limit,
-            stopped=work.stopped,
-            progress=work.progress,
-            environment=work.services.child_environment,
-        )
+        rows, limit = training_rows(work), work.spec.training.time_limit
+        if cluster := work.services.cluster:
+            candidate = train_afar(
+                work.spec, rows, folder, cluster=cluster, limit=limit, stopped=work.stopped, progress=work.progress
+            )
+        else:
+            candidate = train_apart(
+                work.spec,
+                rows,
+                folder,
+                limit=limit,
+                stopped=work.stopped,
+                progress=work.progress,
+                environment=work.services.child_environment,
+            )
         shutil.copytree(candidate, made, dirs_exist_ok=True)
         shutil.rmtree(candidate)
         work.progress("registering")

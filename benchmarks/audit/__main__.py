@@ -1,0 +1,3 @@
+from benchmarks.audit.run import main
+
+main()

@@ -1,0 +1,1 @@
+"""From an approval to the model server answering with the earlier version: how long."""

@@ -1,0 +1,3 @@
+from benchmarks.rollback.run import main
+
+main()
