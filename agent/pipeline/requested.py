@@ -15,6 +15,7 @@ from agent.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from agent.domain.policy import RESERVED, folded
 from agent.pipeline.propose import Pins, file_proposal, pin
 from agent.pipeline.services import Services
+from agent.pipeline.what_if import last_seen
 from agent.store import audit, queries
 from agent.store.tables import AuditHead, Model, Proposal
 from ml.results import Window
@@ -123,7 +124,9 @@ def _pinned(services: Services, spec: ModelSpec, wanted: Wanted, pins: Pins, now
 
 
 def _learning(services: Services, spec: ModelSpec, kind: ActionKind, pins: Pins, now: datetime) -> Action:
-    window = Window.before(now, spec.training.window)
+    with services.store.read() as session:
+        seen = last_seen(services, session, spec)
+    window = Window.before(seen, spec.training.window)
     labels = services.log.count(spec, window, as_of=now)[1]
     if labels < spec.training.min_labels:
         raise InvalidInput(

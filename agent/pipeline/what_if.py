@@ -7,7 +7,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLong
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from agent.domain.errors import Conflict, DataError, InvalidInput, NotFound
 from agent.pipeline.reference import healthy_history, without_harmed
@@ -77,7 +80,7 @@ def _try(services: Services, spec: ModelSpec, action: str, to_version: str | Non
 
     champion = services.registry.alias(spec.name, CHAMPION)
     with services.store.read() as session:
-        now = services.now(session)
+        now = last_seen(services, session, spec)
         window = Window(now - spec.label_delay - spec.window, now)
         read = services.log.read(spec, window, as_of=now, most=MOST_ROWS)
         frame = labelled(without_harmed(session, spec, read))
@@ -134,6 +137,12 @@ _NOTES = {
     "recalibrate": "scores refitted out of fold; a metric of classes does not change by it, the loss may",
     "do_nothing": "the answers as they were served",
 }
+
+
+def last_seen(services: Services, session: Session, spec: ModelSpec) -> datetime:
+    """The end of the model's latest look, else now: what is recent for a model is what was last seen of it."""
+    now, run = services.now(session), queries.latest_run(session, spec.name)
+    return now if run is None else min(now, run.window_end)
 
 
 def _before(ledger: list[dict[str, Any]], champion: str | None) -> str | None:

@@ -31,8 +31,15 @@ def versions(found: Sequence[VersionInfo], model: str, compare: tuple[str, str] 
         shown = [by_name[wanted] for wanted in compare]
         data["differences"] = _differences(_plain(shown[0]), _plain(shown[1]))
     return Found(
-        data, numbered([_plain(info) for info in shown], cursor), lambda page: {"versions": page}, n=len(shown)
+        data,
+        numbered([_plain(info) for info in shown], cursor, [_made_by(info) for info in shown]),
+        lambda page: {"versions": page},
+        n=len(shown),
     )
+
+
+def _made_by(info: VersionInfo) -> tuple[str, ...]:
+    return (info.run_tag,) if info.run_tag and info.run_tag.startswith("p-") else ()
 
 
 def _plain(info: VersionInfo) -> dict[str, Any]:

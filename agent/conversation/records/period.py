@@ -37,7 +37,7 @@ def reports(sight: Sight, model: str | None, span: Span, period: Period) -> Foun
         "facts": {**counts, **_acted(sight, names, start, end)},
         "frozen": facts[0].frozen,
     }
-    items = [Item(_watched(one), one.model.name) for one in watched]
+    items = [Item(_watched(one), one.model.name, tuple(i.id for i in one.incidents)) for one in watched]
     missing = "" if counts["looks"] or counts["incidents"] else "Nothing was looked at in this period."
     if missing:
         return Found({**data, "models": []}, missing=missing, window=(start, end))

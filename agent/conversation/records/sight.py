@@ -113,7 +113,7 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
 
 
 def numbered(
-    entries: Sequence[dict[str, Any]], cursor: str | None, start_evidence: Sequence[tuple[str, ...]] = ()
+    entries: Sequence[dict[str, Any]], cursor: str | None, evidence: Sequence[tuple[str, ...]] = ()
 ) -> list[Item]:
     """Entries of a list that was put in order at once; the cursor is the place. Raises: InvalidInput."""
     try:
@@ -122,7 +122,7 @@ def numbered(
         raise InvalidInput(NOT_OURS) from None
     if not 0 <= start < 10**9:
         raise InvalidInput(NOT_OURS)
-    cited = list(start_evidence) or [()] * len(entries)
+    cited = list(evidence) or [()] * len(entries)
     return [Item(entry, str(place + 1), cited[place]) for place, entry in enumerate(entries) if place >= start]
 
 

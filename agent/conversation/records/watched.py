@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 
 from agent.conversation.records.sight import PAGE, Sight, cursor_of, numbered, page, timed
 from agent.domain.proposal import ProposalState
+from agent.domain.wording import moment
 from agent.store import queries
 from agent.store.tables import Incident, MeasurementRow, MonitorRun, Proposal, Silence
 from ml.results import Status
@@ -204,7 +205,12 @@ def _nothing(sight: Sight, model: str, monitor: str | None, feature: str | None,
         monitors = sight.session.scalars(select(MeasurementRow.monitor).where(of_model).distinct()).all()
         if not any(name == monitor or name.startswith(f"{monitor}.") for name in monitors):
             return f"There is no monitor {monitor[:60]!r}; there are {', '.join(sorted(monitors))}."
-    return f"Nothing was measured of {model} in that time, or at the end of its list."
+    return f"Nothing was measured of {model} in that time, or at the end of its list{_last_look(sight, model)}."
+
+
+def _last_look(sight: Sight, model: str) -> str:
+    run = queries.latest_run(sight.session, model)
+    return f"; its latest look was {moment(run.window_end)}" if run else ""
 
 
 def drift(sight: Sight, model: str, span: Span, cursor: str | None) -> Found:
@@ -214,7 +220,8 @@ def drift(sight: Sight, model: str, span: Span, cursor: str | None) -> Found:
     run = sight.session.scalar(query.order_by(MonitorRun.window_end.desc()).limit(1))
     if run is None:
         why = "in that time" if span.since or span.until else "yet"
-        return Found({"features": [], "breaches": 0, "checked": 0}, missing=f"{model} was not looked at {why}.")
+        missing = f"{model} was not looked at {why}{_last_look(sight, model)}."
+        return Found({"features": [], "breaches": 0, "checked": 0}, missing=missing)
     rows = sight.session.scalars(
         select(MeasurementRow).where(MeasurementRow.run_id == run.id, of_monitor("drift"))
     ).all()
@@ -297,7 +304,7 @@ def performance(sight: Sight, model: str, span: Span, cursor: str | None) -> Fou
         "slices": _slices(sight, rows[-1]) if rows else [],
     }
     if not known:
-        said = rows[-1].detail if rows else "it was not looked at in that time"
+        said = rows[-1].detail if rows else f"it was not looked at in that time{_last_look(sight, model)}"
         return Found({**data, "points": []}, missing=f"{model}: no value of {spec.metric} is known: {said}")
     window = (known[0].window_start, known[-1].window_end)
     cited = tuple(dict.fromkeys((known[-1].run_id, known[0].run_id)))
