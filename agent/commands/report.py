@@ -11,7 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.commands.output import console
+from agent.commands.workspace import me
+from agent.conversation.narrate import TEMPLATE, narrate
 from agent.domain.errors import InvalidInput, Unavailable
+from agent.pipeline.desk import desk_of
 from agent.pipeline.services import Services
 from agent.reports.facts import incident_facts, period_facts
 from agent.reports.render import FORMATS, render
@@ -35,11 +38,20 @@ def command(
     """
     wanted = _formats(formats)
     facts, name = _facts(services, model, incident, period)
+    closed = facts.get("resolved_at") is not None  # what was kept is not told anew
+    if not services.llm.offline and not closed:
+        told = narrate(desk_of(services), facts, person=me())
+        facts = {**facts, "summary": told.labelled, "summary_by": told.by}
     folder = services.home / "reports" if out is None else out
     texts = {folder / f"{name}.{kind}": render(facts, kind) for kind in wanted}
     for path, text in texts.items():
         _write(path, text)
-    return {"report": name, "summary": facts["summary"], "files": [str(path) for path in texts]}
+    return {
+        "report": name,
+        "summary": facts["summary"],
+        "summary_by": facts.get("summary_by", TEMPLATE),
+        "files": [str(path) for path in texts],
+    }
 
 
 def render_written(written: dict[str, Any]) -> None:

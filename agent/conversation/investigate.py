@@ -122,7 +122,7 @@ async def _looked(desk: Desk, question: Question, left: Allowance, found: _Found
             text = await loop.run(system, [HumanMessage(told), *loop.said, again])
             checked = check(text, [evidence, *(one.result for one in found.done)], now=now)
         shown = clean(checked.text, desk.public_url, secrets=desk.models.secrets)
-        if not shown:
+        if not shown or not (checked.ok or any(claim.ok for claim in checked.claims)):
             raise NoModel("nothing of its narrative could be shown to be true")
         verdict = await _verdict(attempts, question, [SystemMessage(system), HumanMessage(told), AIMessage(text)])
         found.by = attempts.answered_by

@@ -1,4 +1,5 @@
-"""Write an incident's report when it closes: the facts are stored, every format is rendered from them."""
+"""Write an incident's report when it closes: the facts are stored, every format is rendered from them. A language model
+may then write the paragraph on top, where one is configured."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.conversation.narrate import narrate
+from agent.pipeline.desk import desk_of
 from agent.pipeline.services import Services
 from agent.reports.facts import incident_facts
 from agent.store.changes import promise
@@ -33,3 +36,18 @@ def write_report(services: Services, session: Session, spec: ModelSpec, incident
         at=at,
     )
     return report
+
+
+def tell_reports(services: Services, model: str, at: datetime) -> None:
+    """Let a language model write the summaries of the reports written at `at`; the template's text stays where it can't.
+    No transaction is open meanwhile. It is kept: a report says the same whenever it is printed."""
+    if services.llm.offline:
+        return
+    fresh = select(Report).where(Report.model == model, Report.kind == "incident", Report.created_at == at)
+    with services.store.read() as session:
+        found = {row.id: row.facts for row in session.scalars(fresh) if "summary_by" not in row.facts}
+    for report, facts in found.items():
+        told = narrate(desk_of(services), facts)
+        with services.store.write() as session:
+            row = session.get_one(Report, report)
+            row.facts = {**row.facts, "summary": told.labelled, "summary_by": told.by}

@@ -15,7 +15,7 @@ from agent.pipeline.diagnose import diagnose, investigate
 from agent.pipeline.further import narrated
 from agent.pipeline.monitor import keep, look
 from agent.pipeline.propose import may_propose, pin, propose
-from agent.pipeline.report import write_report
+from agent.pipeline.report import tell_reports, write_report
 from agent.pipeline.services import Services
 from agent.pipeline.triage import tell_owner, triage
 from agent.pipeline.verify import judge, settle
@@ -76,6 +76,7 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
             tell_owner(session, spec, incident, at)
     released = auto_approve(services, model)
     proposal = released[0] if released else proposal
+    tell_reports(services, model, at)
     measurements = tuple(seen.measurements) if seen is not None else ()
     return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.domain.wording import moment, names, shown, visible, words
 from agent.reports.shape import Chart, IncidentFacts, PeriodFacts, Point
+from agent.reports.talk import told
 from agent.reports.timeline import noun
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters.update(
-        moment=moment, shown=shown, words=words, names=names, noun=noun, point=point, plain=plain
+        moment=moment, shown=shown, words=words, names=names, noun=noun, point=point, plain=plain, told=told
     )
     environment.globals.update(verdict_of=verdict_of)
     return environment

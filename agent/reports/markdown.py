@@ -9,6 +9,7 @@ from agent.domain.wording import moment, names, shown, visible, words
 from agent.reports.charts import sparkline
 from agent.reports.html import plain, point
 from agent.reports.shape import Chart, DiagnosisFacts, IncidentFacts, PeriodFacts, ProposalFacts, Watched
+from agent.reports.talk import told
 from agent.reports.timeline import noun
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
@@ -167,6 +168,8 @@ def _period(facts: PeriodFacts) -> list[str]:
         out.append("")
     for watched in facts.models:
         out += _watched(watched)
+    if facts.talk is not None:
+        out += ["## Conversation", "", escape(told(facts.talk)), ""]
     return out if facts.models else [*out, "There is no model yet. Add one with `watchkeeper model add SPEC.yaml`."]
 
 

@@ -14,6 +14,7 @@ from agent.domain.wording import in_order_to, percent, visible
 from agent.reports import series
 from agent.reports.shape import Counts, Happened, ModelFacts, PeriodFacts, Point, Waiting, Watched
 from agent.reports.summary import period_summary
+from agent.reports.talk import talk_facts
 from agent.reports.timeline import noun
 from agent.store import queries
 from agent.store.tables import Alert, Incident, MeasurementRow, MonitorRun, Proposal
@@ -34,6 +35,7 @@ def period_facts(session: Session, *, model: str | None = None, start: datetime,
         model=model,
         models=watched,
         waiting=waiting,
+        talk=talk_facts(session, start, end) if model is None else None,
         frozen=(control.frozen_reason or "no reason recorded") if control.frozen else None,
         counts=Counts(
             models=len(watched),

@@ -349,6 +349,20 @@ class Counts(_Part):
     deployments: int
 
 
+class Talk(_Part):
+    """Conversation in a span of time. `answers`: how many by whom; `usd` is None where no price is known."""
+
+    questions: int
+    answers: dict[str, int]
+    fell_back: int
+    up: int
+    down: int
+    reasons: list[str]
+    calls: int
+    tokens: int
+    usd: float | None
+
+
 class PeriodFacts(_Part):
     """The watch over a span of time, from the records alone."""
 
@@ -362,6 +376,7 @@ class PeriodFacts(_Part):
     models: list[Watched]
     waiting: list[Waiting] = []
     frozen: str | None = None
+    talk: Talk | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""

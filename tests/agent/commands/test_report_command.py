@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent.commands.report import command
+from agent.conversation.llm import LanguageModels
 from agent.domain.errors import InvalidInput, NotFound, Unavailable
 from agent.reports.facts import incident_facts
 from agent.store.migrate import upgrade
@@ -24,6 +25,7 @@ class Workspace:
 
     home: Path
     store: Store
+    llm: LanguageModels = field(default_factory=LanguageModels)
 
     def now(self) -> datetime:
         return day(45)
