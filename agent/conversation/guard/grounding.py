@@ -15,7 +15,7 @@ from agent.conversation.guard.claims import Sentence
 from agent.conversation.guard.figures import check_numbers
 from agent.conversation.guard.returned import ID, Fact, Returned, gather
 from agent.conversation.guard.spans import check_times
-from agent.conversation.guard.standings import check_standing
+from agent.conversation.guard.standings import check_standing, check_support
 from tools.results import ToolResult
 
 NOT_CONFIRMED = "(not confirmed)"
@@ -90,7 +90,11 @@ def _claim(sentence: Sentence, returned: Returned, question: str, now: datetime 
     problems = [*numbers.problems, *check_times(sentence, returned, now), *check_standing(sentence, returned)]
     problems += check_words(sentence, numbers.facts, returned)
     problems += _quotes(sentence, returned, question)
-    doubts = [*_citations(sentence, returned, question), *_names(sentence, returned, question)]
+    doubts = [
+        *check_support(sentence, returned),
+        *_citations(sentence, returned, question),
+        *_names(sentence, returned, question),
+    ]
     if _is_denial(sentence, question):
         # `I know no version 99`: what the person asked for may be named to say that it is not there.
         problems = [one for one in problems if not _only_asked(one, question)]

@@ -48,8 +48,9 @@ _NAMING = {
 }  # fmt: skip
 _PEOPLE = frozenset(("person", "requested_by", "owner", "may_decide", "actor", "frozen_by", "approved_by", "by"))
 _VERSIONS = frozenset(("version", "to_version", "expected_version", "champion", "parent", "from_version", "compare"))
-# Written by people: it may be quoted, as a quotation, and proves no number.
-HEARSAY = frozenset(("note", "reason", "text", "excerpt", "why_person", "description"))
+# Sentences that our own code writes from figures. Other text may be quoted, as a quotation; it proves no number.
+OURS = frozenset(("statement", "detail", "message", "meaning"))
+_OUR_TITLE = re.compile(rf"(?:{'|'.join(METRICS)}) [\d.]+ on \d+ labelled rows\b.{{0,80}}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +216,8 @@ def _value(found: Returned, holder: Holder, key: str, value: Any, unit: str) -> 
         elif (length := quantities.parse_length(value)) is not None:
             found.spans.append((length, holder))
         else:
-            _text(found, value, holder, numbers=key not in HEARSAY, key=key)
+            ours = key in OURS or (key == "title" and _OUR_TITLE.fullmatch(value) is not None)
+            _text(found, value, holder, numbers=ours, key=key)
     elif isinstance(value, Mapping):
         inner = Holder(value, _named(value, holder, key), holder, key)
         _walk(found, inner, value, unit)
@@ -311,6 +313,11 @@ def _text(found: Returned, text: str, holder: Holder, *, numbers: bool, key: str
         found.ids.add(text)
     if not numbers or len(text) > 2000:
         return
+    # A feature may be called `mae 0.1`: its name says nothing.
+    for name in sorted(
+        (n for names in holder.names.values() for n in names if re.search(r"\d", n)), key=len, reverse=True
+    ):
+        text = text.replace(name, " " * len(name))
     for said in quantities.find(text):
         role = quantities.role_in_text(text, said) or "written"
         found.facts.append(Fact(said.value * said.scale, key, role, said.unit, holder, holder.names, written=True))

@@ -98,6 +98,95 @@ def check_standing(sentence: Sentence, returned: Returned) -> list[str]:
     ]
 
 
+_DECIDED = r"(?:has|have|was|were|been|is|are) (?:already )?(?:approved|rejected|executed|carried out)|(?:approved|rejected) (?:by|everything|it|this|all)"
+
+
+def check_support(sentence: Sentence, returned: Returned) -> list[str]:
+    """What a sentence says of how things stand that no result speaks of at all; one line each."""
+    scope = scope_of(sentence, Said(len(sentence.text), len(sentence.text), 0.0, 0))
+    text = sentence.masked
+    doubts = []
+    states = _own(_with(returned, "state"), scope, sentence) + _own(_with(returned, "verdict"), scope, sentence)
+    if not states and sentence.of("model") and (_says(_FINE, text) or _says(_ILL, text)):
+        doubts.append("no result says how it stands")
+    incidents = _own(_with(returned, "state", "opened_at"), scope, sentence)
+    if not incidents and sentence.says("incidents?") and any(_says(pattern, text) for pattern, _ in _INCIDENT):
+        doubts.append("no result says how the incident stands")
+    decided = [h for h in returned.holders if {"decisions", "decision", "started_at", "approved_at"} & set(h.fields)]
+    if not decided and _says(_DECIDED, text):
+        doubts.append("no result speaks of a decision")
+    people = {
+        str(h.fields[k]).lower()
+        for h in returned.holders
+        for k in ("person", "actor")
+        if isinstance(h.fields.get(k), str)
+    }
+    for found in _SUBJECT.finditer(text):
+        if found[1].lower() not in _NOBODY | _NO_SUBJECT and found[1].lower() not in people:
+            doubts.append(f"no result says that {found[1]} {found[2]}")
+    return doubts
+
+
+_SUBJECT = re.compile(r"(?i)\b([a-z][\w.-]*) (?:has |have )?(?:already )?(approved|rejected)\b(?! by)")
+_NO_SUBJECT = frozenset(
+    [
+        "i",
+        "is",
+        "was",
+        "were",
+        "are",
+        "be",
+        "been",
+        "being",
+        "not",
+        "already",
+        "it",
+        "they",
+        "who",
+        "and",
+        "or",
+        "once",
+        "if",
+        "when",
+        "get",
+        "got",
+        "have",
+        "has",
+        "proposal",
+        "proposals",
+        "action",
+        "retraining",
+        "rollback",
+        "yet",
+        "until",
+        "nothing",
+        "none",
+        "model",
+        "to",
+        "later",
+        "then",
+        "both",
+        "an",
+        "last",
+        "first",
+        "two",
+        "of",
+        "that",
+        "which",
+        "recalibration",
+        "risk",
+        "decision",
+        "bot",
+        "never",
+        "newly",
+        "recently",
+        "just",
+        "state",
+        "as",
+    ]
+)
+
+
 def _says(pattern: str, text: str) -> re.Match[str] | None:
     for found in re.finditer(rf"(?i)(?<![\w-])(?:{pattern})(?![\w])", text):
         if not _GUARD.search(text[: found.start()]):
@@ -147,6 +236,11 @@ def _models(sentence: Sentence, scope: Scope, returned: Returned) -> Iterator[st
             )
         if ill is not None and _says(_ILL, clause) and state == "healthy" and not holder.fields.get("open_incident"):
             yield f"{model} is healthy and has no open incident"
+    if fine is not None and not states:
+        for holder in _own(_with(returned, "verdict", "causes"), scope, sentence):
+            if holder.fields["verdict"] == "incident":
+                yield "the diagnosis that was returned found an incident"
+                return
     if fine is not None and not states and re.search(r"(?i)incident|healthy|fine|nothing", fine[0]):
         for holder in _own(_with(returned, "state", "opened_at"), scope, sentence):
             if holder.fields["state"] != "resolved":
