@@ -15,6 +15,8 @@ _QUESTION = re.compile(
     r"(?:what|which|who|whose|when|where|why|how|did|does|do|has|have|had|is|are|was|were|would it|should|outcome)\b"
     r"(?! (?:not|please)\b)"
 )
+_WHY = re.compile(r"(?:and |so |but |ok |okay )*(?:why|how come)\b")
+_OTHER_WHYS = frozenset(("why", "evidence", "decisions", "frozen", "wrong", "unknown", "outside"))
 LOOKED_BACK = 6
 """Turns of the conversation that a follow-up may lean on."""
 EVERYTHING = frozenset(
@@ -124,6 +126,8 @@ def _read(text: str, before: Asked | None, told: str, known: Known, now: datetim
     intent = guess.intent if _understood(guess, found) else intents.UNKNOWN
     if intent.startswith("propose_") and (not _ordered(guess, rest) or _QUESTION.match(lowered)):
         intent = intents.UNKNOWN if guess.second.startswith("propose_") or len(rest) < 2 else guess.second
+    if _WHY.match(lowered) and intent not in _OTHER_WHYS:
+        intent = "why"
     if intent == "drift" and found.features:
         intent = "drift_feature"
     if (

@@ -106,6 +106,7 @@ def test_a_time_that_cannot_be_is_no_crash(text: str) -> None:
         ("what happened to churn", "show me more", {"intent": "incidents_past", "models": ("churn",), "page": 1}),
         ("why churn", "how sure are you?", {"intent": "confidence", "models": ("churn",)}),
         ("why churn", "since when?", {"intent": "onset", "models": ("churn",)}),
+        ("status", "why did churn have an incident?", {"intent": "why", "models": ("churn",)}),
         ("why churn", "what is wrong with bike-demand?", {"intent": "wrong", "models": ("bike-demand",)}),
         ("how is churn doing", "what is waiting for me?", {"intent": "queue", "models": ()}),
         ("tell me about p-4x9d2qk7wm", "who may approve it?", {"intent": "who_may", "proposal": "p-4x9d2qk7wm"}),

@@ -1,0 +1,1 @@
+"""Questions on the demo workspace with known answers, put to any configured model."""

@@ -1,0 +1,3 @@
+from benchmarks.conversation.run import main
+
+main()
