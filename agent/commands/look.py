@@ -246,5 +246,10 @@ def render_diagnosis(document: dict[str, Any]) -> None:
                 if number_ in evidence:
                     console.print(f"    {sign} [cyan]{number_}[/] {evidence[number_]['statement']}")
     console.print(f"Action: [bold]{document['action']['kind']}[/]. {document['action']['why']}")
+    narrative = document.get("narrative") or {}
+    if narrative.get("by", "template") != "template":
+        console.print(narrative["text"], markup=False)
+    if narrative.get("label"):
+        console.print(f"({narrative['label']})", style="dim", markup=False)
     for gap in document["not_checked"]:
         console.print(f"Not checked: {gap['what']} ({gap['why']})", style="dim")

@@ -132,15 +132,19 @@ class Attempts:
         return None
 
     async def _once(self, name: str, do: Do, size: int, tools: bool) -> AIMessage | _Failure:
+        from langsmith import tracing_context
+
         seconds = min(self.models.for_one_call, self.ends - time.monotonic())
         if seconds <= 0:
             return _Failure("there was no time left for it", counts=False)
         began = time.monotonic()
         message: AIMessage | None = None
         try:
-            async with asyncio.timeout(seconds):
-                client, raw = await self._client(name)
-                message = await do(client)
+            # Nothing leaves the house but to the model that is configured, whatever the environment says.
+            with tracing_context(enabled=False):
+                async with asyncio.timeout(seconds):
+                    client, raw = await self._client(name)
+                    message = await do(client)
             wrong = complaint(message, tools=tools, arguments=raw.texts)
             failure = _Failure(wrong, again=PAUSE, billed=True) if wrong else None
         except CannotOpen as error:

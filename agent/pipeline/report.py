@@ -39,8 +39,10 @@ def write_report(services: Services, session: Session, spec: ModelSpec, incident
 
 
 def tell_reports(services: Services, model: str, at: datetime) -> None:
-    """Let a language model write the summaries of the reports written at `at`; the template's text stays where it can't.
-    No transaction is open meanwhile. It is kept: a report says the same whenever it is printed."""
+    """Let a language model write the summaries of the reports written at `at`; where it cannot, the template's stays.
+
+    No transaction is open meanwhile. What was written is kept: a report says the same whenever it is printed.
+    """
     if services.llm.offline:
         return
     fresh = select(Report).where(Report.model == model, Report.kind == "incident", Report.created_at == at)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.domain.errors import InvalidInput
-from agent.settings import FILE, load_settings
+from agent.settings import FILE, LLM, load_settings
 
 
 def workspace(folder: Path, text: str = "") -> Path:
@@ -79,3 +79,21 @@ def test_an_unknown_setting_is_named(tmp_path):
 def test_without_a_workspace_the_next_step_is_said(tmp_path):
     with pytest.raises(InvalidInput, match="watchkeeper init"):
         load_settings({}, cwd=tmp_path)
+
+
+def test_the_language_model_is_chosen_by_the_environment_and_its_key_stays_hidden(tmp_path):
+    home = workspace(tmp_path, "llm_deadline: 20\n")
+    environ = {
+        "WATCHKEEPER_LLM": "openai:small",
+        "OPENAI_API_KEY": "sk-secret",
+        "OPENAI_BASE_URL": "http://127.0.0.1:1",
+    }
+    found = load_settings(environ, home=home)
+    assert (found.llm, found.llm_deadline) == ("openai:small", "20")
+    assert (found.openai_api_key, found.openai_base_url) == ("sk-secret", "http://127.0.0.1:1")
+    assert "sk-secret" not in repr(found)
+
+
+def test_every_setting_of_the_language_model_is_explained():
+    page = (Path(__file__).parents[2] / "docs/how-to/language-model.md").read_text(encoding="utf-8")
+    assert [key for key in LLM if f"| `WATCHKEEPER_{key.upper()}` |" not in page] == []
