@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation chaos chaos-serving docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation chaos chaos-serving attacks docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ bench-conversation: setup-dev ## questions on the demo with known answers: right
 
 chaos: setup-dev ## 13,000 kills, 100 people at once, restarts, full disks: hours; docs/how-to/chaos.md
 	@CHAOS=10 $(PYTEST) -rP tests/agent/chaos --timeout 0
+
+attacks: setup-dev ## a model in an attacker's hands (2,000 sequences), 416 injections: all of them
+	@ATTACKS=1 $(PYTEST) tests/agent/conversation/attacks --timeout 0
 
 chaos-serving: setup-dev ## the model server killed 200 times and switched 100 times under load: nothing lost, nothing twice, no failure
 	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 CHAOS_SWITCHES=100 $(PYTEST) -n 0 -s \
