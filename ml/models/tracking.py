@@ -153,13 +153,16 @@ def reachable(uri: str) -> Iterator[None]:
     """Turns what MLflow raises when its store fails into Unavailable; refusals that callers can act on pass through."""
     with silence():
         from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+        from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     try:
         with silence():
             yield
     except MlflowException as error:
-        if error.error_code in _OUT_OF_REACH:
+        # Its store calls every trouble but the operational a bad request, also that no connection became free.
+        trouble = isinstance(error.__cause__, (OperationalError, InterfaceError, InternalError, PoolTimeout))
+        if trouble or error.error_code in _OUT_OF_REACH:
             raise _down(uri, error) from error
         raise
     except (SQLAlchemyError, OSError) as error:
