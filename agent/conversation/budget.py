@@ -223,6 +223,6 @@ def told(spent: Spent) -> str:
     >>> told(Spent(2, 1500, 3.2, 0.0021))
     '2 calls, 1500 tokens, 3.2 s, 0.0021 USD'
     """
-    price = f"{shown(round(spent.usd, 4))} USD" if not spent.unpriced else "price not known"
+    price = f"{shown(round(spent.usd, 6))} USD" if not spent.unpriced else "price not known"
     calls = f"{spent.calls} call{'s' if spent.calls != 1 else ''}"
     return f"{calls}, {spent.tokens} tokens, {length(spent.seconds)}, {price}"

@@ -18,6 +18,13 @@ from tests.fake_openai.faults import Fault
 from tests.fake_openai.server import FakeOpenAI, Turn, fake_openai
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_ahead() -> None:
+    """As an answer does before its clock runs: the first import takes seconds."""
+    with fake_openai([Turn("ready")]) as server:
+        asked(models(server, deadline="60"))
+
+
 def models(
     server: FakeOpenAI, chain: str = "openai:gpt-4.1-mini", deadline: str = "1.5", **more: str
 ) -> LanguageModels:
