@@ -36,7 +36,7 @@ from agent.pipeline.abandon import give_up
 from agent.pipeline.execute import STEPS, finish
 from agent.pipeline.freeze import held_back
 from agent.pipeline.locks import locked_incident
-from agent.pipeline.pauses import owned, park, put_off, step_of
+from agent.pipeline.pauses import owned, park, put_off, require_owned, step_of
 from agent.pipeline.release import require_released
 from agent.pipeline.services import Services
 from agent.pipeline.stages import is_stage, with_stages
@@ -143,7 +143,7 @@ def _carry_out(services: Services, execution: Execution, at: _At) -> None:
     action = actions.parse_action(proposal.action)
     with _heartbeat(services, execution) as stopped:
         work = Work(services, proposal, action, spec, services.now(), attempt=execution.token, stopped=stopped)
-        work.confirm = partial(_confirm, services, execution)
+        work.confirm = partial(require_owned, services, execution)
         at.work = work
         for position, (name, step) in enumerate(with_stages(STEPS[ActionKind(proposal.kind)], work)):
             done = _intend(services, execution, name, position)
@@ -193,12 +193,6 @@ def _recorded_or_later() -> Iterator[None]:
     except Exception as error:
         log.exception("what was done could not be recorded")
         raise Unavailable(f"what was done could not be recorded ({type(error).__name__})") from error
-
-
-def _confirm(services: Services, execution: Execution) -> None:
-    """Raises: LeaseLost where the execution is another worker's by now."""
-    with services.store.read() as session:
-        owned(session, execution)
 
 
 def _intend(services: Services, execution: Execution, name: str, position: int) -> dict[str, Any] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from agent.domain.errors import LeaseLost, Unavailable
 from agent.domain.incident import IncidentEvent, IncidentState
 from agent.domain.proposal import ProposalEvent
 from agent.pipeline.locks import locked_incident
-from agent.pipeline.pauses import owned
+from agent.pipeline.pauses import owned, require_owned
 from agent.pipeline.propose import ask_whether_to_promote
 from agent.pipeline.services import Services
 from agent.pipeline.stages import put_back
@@ -37,8 +38,10 @@ def give_up(
         with services.store.read() as session:
             model, version = execution.model, queries.released_version(session, execution)
         if version is not None:
-            put_back(services, model, version)
+            put_back(services, model, version, partial(require_owned, services, execution))
         _abandon(services, execution, event, state, why, ask)
+    except LeaseLost as error:
+        log.warning("execution %s: %s", execution.id, error)
     except Unavailable as error:
         log.warning("execution %s is ended when its lease has run out: %s", execution.id, error)
 

@@ -32,6 +32,12 @@ def owned(session: Session, execution: Execution) -> Execution:
     return row
 
 
+def require_owned(services: Services, execution: Execution) -> None:
+    """Raises: LeaseLost where the execution is another worker's by now."""
+    with services.store.read() as session:
+        owned(session, execution)
+
+
 def step_of(session: Session, execution: Execution, name: str) -> ExecutionStep:
     return session.scalars(
         select(ExecutionStep).where(ExecutionStep.execution_id == execution.id, ExecutionStep.name == name)

@@ -7,7 +7,7 @@ touches the champion. A stage that fails or stays unclear ends the release, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,9 @@ def begin(work: Work, stage: str | float) -> Mapping[str, Any]:
 
     champion = _still_wanted(work)
     share = None if stage == SHADOW else float(stage) / 100
-    deployment.stage(work.services.registry, work.spec.name, work.version, share=share, expected=champion)
+    deployment.stage(
+        work.services.registry, work.spec.name, work.version, share=share, expected=champion, confirm=work.confirm
+    )
     return {"version": work.version, "share": share, "since": work.at.isoformat()}
 
 
@@ -77,15 +79,15 @@ def judge(work: Work, stage: str | float, release: Release) -> Mapping[str, Any]
 
 def tidy(work: Work) -> Mapping[str, Any]:
     """The version is champion now, so that it needs no other alias."""
-    put_back(work.services, work.spec.name, work.version)
+    put_back(work.services, work.spec.name, work.version, work.confirm)
     return {}
 
 
-def put_back(services: Services, model: str, version: str) -> None:
+def put_back(services: Services, model: str, version: str, confirm: Callable[[], None]) -> None:
     """The version answers beside the champion no more. Raises: Unavailable."""
     from ml.models import deployment
 
-    deployment.end_stages(services.registry, model, version)
+    deployment.end_stages(services.registry, model, version, confirm=confirm)
 
 
 def _still_wanted(work: Work) -> str:

@@ -68,11 +68,19 @@ def rollback(registry: Registry, model: str, to_version: str, *, expected: str) 
     return promote(registry, model, to_version, expected=expected)
 
 
-def stage(registry: Registry, model: str, version: str, *, share: float | None, expected: str) -> None:
+def stage(
+    registry: Registry,
+    model: str,
+    version: str,
+    *,
+    share: float | None,
+    expected: str,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
     """Let a version answer beside the champion: in the shadow (share None), or for a share of the ids, 0 to 1.
 
-    Idempotent. Raises: Conflict when the champion is not the `expected` one, or when another version answers in the
-    shadow or as canary (somebody else's trial is not ended); NotFound; Unavailable.
+    Idempotent. confirm: as in `promote`. Raises: Conflict when the champion is not the `expected` one, or when another
+    version answers in the shadow or as canary (somebody else's trial is not ended); NotFound; Unavailable.
     """
     version = registry.version(model, version).version
     with _guard(registry, model):
@@ -88,6 +96,7 @@ def stage(registry: Registry, model: str, version: str, *, share: float | None, 
                     f"{_named(aliases[name])} of {model!r} has the alias {name} already; "
                     "take it away in the registry, then release another."
                 )
+        confirm()
         if share is None:
             _end_canary(registry, model, aliases[CANARY])
             registry.store.ask(lambda client: client.set_registered_model_alias(model, SHADOW, version))
@@ -101,12 +110,13 @@ def stage(registry: Registry, model: str, version: str, *, share: float | None, 
             raise Conflict(f"{model!r} has {_named(seen)} where version {version} was put a moment ago; look again.")
 
 
-def end_stages(registry: Registry, model: str, version: str) -> None:
+def end_stages(registry: Registry, model: str, version: str, *, confirm: Callable[[], None] = lambda: None) -> None:
     """From now on a version answers neither in the shadow nor as canary. Idempotent; the champion is not touched.
 
-    Raises: Unavailable.
+    confirm: as in `promote`. Raises: Unavailable.
     """
     with _guard(registry, model):
+        confirm()
         for name, end in ((CANARY, _end_canary), (SHADOW, _end_shadow)):
             if registry.alias(model, name) == version:
                 end(registry, model, version)

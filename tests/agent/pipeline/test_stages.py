@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import select
 
 from agent import executor
-from agent.domain.errors import Unavailable
+from agent.domain.errors import LeaseLost, Unavailable
+from agent.domain.proposal import ProposalEvent
 from agent.pipeline import pauses
+from agent.pipeline.abandon import give_up
 from agent.pipeline.approve import approve
 from agent.pipeline.cancel import cancel
 from agent.pipeline.freeze import freeze
@@ -269,7 +272,7 @@ def test_where_the_registry_is_away_the_trial_is_ended_when_it_is_back(street, m
     street.work()
     street.answers(version="3")
 
-    def away(*args):
+    def away(*args, **kwargs):
         raise Unavailable("MLflow cannot be reached")
 
     with monkeypatch.context() as patch:
@@ -298,3 +301,21 @@ def test_somebody_elses_canary_is_left_alone(street):
     assert bench.proposal(wanted).state == "failed"
     assert "version 3 of 'churn' has the alias canary already" in bench.proposal(wanted).reason
     assert street.plays() == (None, "3", None)
+
+
+@SQLITE
+def test_a_worker_that_wakes_after_its_lease_neither_begins_nor_ends_a_trial(street):
+    bench, wanted = street.bench, street.release()
+    street.work()
+    bench.clock.advance("2h")
+    asleep = executor.claim(bench.services, worker="asleep")
+    assert asleep is not None
+    bench.clock.advance(executor.LEASE + timedelta(seconds=1))
+    street.work()
+    give_up(bench.services, asleep, ProposalEvent.ABORT, "failed", "what it thought")
+    assert street.plays() == ("2", None, None)
+    assert bench.proposal(wanted).state == "executing"
+    confirm = partial(pauses.require_owned, bench.services, asleep)
+    with pytest.raises(LeaseLost):
+        deployment.stage(bench.services.registry, "churn", "2", share=0.5, expected="1", confirm=confirm)
+    assert street.plays() == ("2", None, None)
