@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +83,23 @@ def put(desk: Desk, said: Sequence[Asked], caller: Caller) -> list[Outcome]:
     for one in said:
         start = time.perf_counter()
         answer = reply(desk, place, one.question, caller)
-        outcomes.append(judged(one, answer, time.perf_counter() - start))
+        outcomes.append(judged(one, answer, time.perf_counter() - start, desk.now()))
     return outcomes
 
 
-def judged(one: Asked, answer: Reply, seconds: float) -> Outcome:
+def judged(one: Asked, answer: Reply, seconds: float, now: datetime) -> Outcome:
     """Right: every pattern is in the text, none of the forbidden, and the tool was called."""
     missing = [pattern for pattern in one.says if not re.search(pattern, answer.text, re.IGNORECASE)]
     missing += [f"not {pattern}" for pattern in one.never if re.search(pattern, answer.text, re.IGNORECASE)]
     if one.calls and not any(call["tool"] == one.calls for call in answer.tool_calls):
         missing.append(f"call {one.calls}")
     told = [s for s in _SENTENCE.split(answer.text) if _NUMBER.search(s) and not s.startswith("(")]
-    claims, grounded = _claims(answer)
+    claims, grounded = _claims(answer, one.question, now)
     cited = sum(_CITED.search(s) is not None for s in told)
     return Outcome(one.question, not missing, tuple(missing), len(told), cited, claims, grounded, answer, seconds)
 
 
-def _claims(answer: Reply) -> tuple[int, int]:
+def _claims(answer: Reply, question: str, now: datetime) -> tuple[int, int]:
     """Sentences that state something checkable, and those that the tool results bear out."""
     from agent.conversation.guard.grounding import check
     from tools.results import Status, ToolResult
@@ -109,7 +110,7 @@ def _claims(answer: Reply) -> tuple[int, int]:
         about = {k: found[k] for k in ("message", "n", "unit", "source", "next") if k in found}
         evidence = tuple(found.get("evidence", ()))
         results.append(ToolResult(Status(found["status"]), dict(found.get("data", {})), evidence=evidence, **about))
-    checked = check(answer.text, results)
+    checked = check(answer.text, results, question=question, now=now)
     return len(checked.claims), sum(claim.ok for claim in checked.claims)
 
 

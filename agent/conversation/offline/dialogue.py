@@ -16,6 +16,9 @@ _QUESTION = re.compile(
     r"(?! (?:not|please)\b)"
 )
 _WHY = re.compile(r"(?:and |so |but |ok |okay )*(?:why|how come)\b")
+_DECIDED = re.compile(
+    r"(?:please |can you |could you |yes,? )*(approve|accept|reject|decline) (?:it|that|all|every|the|this|them)"
+)
 _OTHER_WHYS = frozenset(("why", "evidence", "decisions", "frozen", "wrong", "unknown", "outside"))
 LOOKED_BACK = 6
 """Turns of the conversation that a follow-up may lean on."""
@@ -126,6 +129,8 @@ def _read(text: str, before: Asked | None, told: str, known: Known, now: datetim
     intent = guess.intent if _understood(guess, found) else intents.UNKNOWN
     if intent.startswith("propose_") and (not _ordered(guess, rest) or _QUESTION.match(lowered)):
         intent = intents.UNKNOWN if guess.second.startswith("propose_") or len(rest) < 2 else guess.second
+    if (order := _DECIDED.match(lowered)) is not None and not found.records:
+        intent = "reject" if order[1][0] in "rd" else "approve"
     if _WHY.match(lowered) and intent not in _OTHER_WHYS:
         intent = "why"
     if intent == "drift" and found.features:

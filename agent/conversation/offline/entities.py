@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent.conversation.offline import names, times
-from agent.conversation.offline.intents import strange, vocabulary
+from agent.conversation.offline.intents import foreign, strange, vocabulary
 
 _RECORD = re.compile(r"(?<![\w-])([ipdxrt]-[0-9a-hjkmnp-z]{3,10})(?![\w-])")
 _MASK = {"i": "INCIDENT", "p": "PROPOSAL", "d": "DIAGNOSIS", "x": "EXECUTION"}
@@ -128,6 +128,9 @@ def _versions(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _stranger(masked: str, odd: Sequence[str]) -> str | None:
-    """A name at the end of a request that nothing has (`why foo-bar`)."""
+    """A name that nothing has: written like a name (`foo-bar`), or standing where a name would (`why foo`)."""
+    for word in odd:
+        if re.search(r"[-_]", word) and any(len(part) >= 4 for part in foreign(re.sub(r"[-_]+", " ", word))):
+            return word
     match = _NAMED.search(masked)
     return match[1] if match is not None and match[1] in odd and len(match[1]) >= 3 else None

@@ -109,7 +109,7 @@ def report(situation: Situation) -> Told:
         model = done.call.arguments.get("model")
         about = f"{clause(model, 80)}, the" if model else "The"
         period, told = _period(done.call.arguments.get("period")), ", ".join(said) or "no figures"
-        lines.append(f"{about} last {period}: {told}{cite(*evidence(done)[:1])}.")
+        lines.append(f"{about} last {period}: {told}.")
         lines += [_model_line(m) for m in done.data.get("models") or []]
     if lines:
         lines.append("The whole report: `watchkeeper report`.")

@@ -97,7 +97,7 @@ def compare_versions(situation: Situation) -> Told:
 
 
 def _value(value: Any) -> str:
-    if value is None or value == []:
+    if value is None or value in ([], ""):
         return "none"
     if isinstance(value, list):
         return ", ".join(clause(one, 60) for one in value)
@@ -141,7 +141,7 @@ def _deployment_line(d: Mapping[str, Any], done: Done) -> str:
     how = DONE.get(kind, words(clause(kind, 40)))
     return (
         f"{_model(done)}: version {clause(d.get('version'), 40)} went live on {when(d.get('at'))} ({how}{note})"
-        f"{cite(d.get('proposal')) or _cited(done)}."
+        f"{cite(d.get('proposal'))}."
     )
 
 

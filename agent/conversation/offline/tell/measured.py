@@ -33,9 +33,7 @@ def drift(situation: Situation) -> Told:
         found = done.data.get("features") or []
         moved = [f for f in found if f.get("status") == "breach"]
         checked, breaches = done.data.get("checked", len(found)), done.data.get("breaches", len(moved))
-        lines.append(
-            f"{_model(done)}: of {checked} inputs and answers, {breaches} moved beyond the threshold{_look(done)}."
-        )
+        lines.append(f"{_model(done)}: of {checked} inputs and answers, {breaches} drifted by their rule{_look(done)}.")
         shown, more = page(situation, moved or found[:3], "drift")
         lines += [_feature_line(f, done) for f in shown] + more
     return lines + trouble(situation.of("drift"))
@@ -52,8 +50,10 @@ def _feature_line(f: Mapping[str, Any], done: Done) -> str:
         return f"{name}: {monitor} could not be measured{_detail(f)}{_look(done)}."
     text = f"{name}: {monitor} {number(f['value'])}"
     if f.get("threshold") is not None:
-        side = "beyond" if f.get("status") == "breach" else "within"
-        text += f", {side} its threshold {number(f['threshold'])}"
+        breach, above = f.get("status") == "breach", f["value"] > f["threshold"]
+        side = "beyond its threshold" if breach else "threshold" if above else "within its threshold"
+        text += f", {side} {number(f['threshold'])}"
+        text += f", no breach by its rule{_detail(f)}" if above and not breach else ""
     text += f", on {f['n']} rows" if f.get("n") is not None else ""
     text += f", first beyond it on {when(f['first_breach'])}" if f.get("first_breach") else ""
     return f"{text}{_look(done)}."
@@ -113,7 +113,7 @@ def _series_line(s: Mapping[str, Any], done: Done) -> str:
     text = f"{name} {number(last['value'])}{interval(last)} on {last.get('n')} rows"
     text += f", window to {when(last.get('window_end'))}"
     if len(known) > 1:
-        text += f"; {number(first['value'])} in the window to {when(first.get('window_end'))}"
+        text += f"; at first {number(first['value'])}, window to {when(first.get('window_end'))}"
     breaches = sum(p.get("status") == "breach" for p in points)
     if s.get("threshold") is not None:
         text += f"; threshold {number(s['threshold'])}, passed in {breaches} of {len(points)} looks"

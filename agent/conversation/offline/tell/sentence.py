@@ -98,7 +98,7 @@ def page(situation: Situation, entries: Sequence[Any], tool: str) -> tuple[Seque
     if not shown_now and entries:
         return [], ["That was all."]
     if left > 0 or further:
-        return shown_now, ["There are more; say “show me more”."]
+        return shown_now, ["There are more; to see them, say: show me more."]
     return shown_now, []
 
 

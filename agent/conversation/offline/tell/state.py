@@ -67,7 +67,7 @@ def _beyond(model: Mapping[str, Any]) -> str:
 
 
 def _cited(model: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(model[key]) for key in ("run", "open_incident") if isinstance(model.get(key), str))
+    return (str(model["run"]),) if model.get("run") else ()
 
 
 def _frozen(situation: Situation) -> Told:
@@ -99,9 +99,9 @@ def list_models(situation: Situation) -> Told:
         ]
     lines = [f"{len(found)} {'model is' if len(found) == 1 else 'models are'} under watch."]
     for m in found:
-        task = clause(m.get("task"), 40) or "unknown task"
+        task, ids = clause(m.get("task"), 40) or "unknown task", cite(*_cited(m), m.get("open_incident"))
         version = f", version {clause(m['champion'], 40)} answers" if m.get("champion") else ", no version answers"
-        lines.append(f"{clause(m.get('name'), 80)}: {task}{version}, {_state(m)}{cite(*_cited(m))}.")
+        lines.append(f"{clause(m.get('name'), 80)}: {task}{version}, {_state(m)}{ids}.")
     return lines
 
 
