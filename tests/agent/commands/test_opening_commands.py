@@ -65,19 +65,19 @@ def test_a_token_is_shown_once_kept_as_a_hash_listed_and_revoked(bench, typed):
     assert (code, again["error"]["type"]) == (1, "Conflict")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("x", "--expires", "10y"), "expires"),
-        (("x", "--expires", "900d"), "366 days"),
-        (("x", "--expires", "0"), "expires"),
-        ((" ",), "name"),
-        (("x", "--as", "watchkeeper"), "belongs to Watchkeeper"),
-    ],
+SENSELESS = (
+    (("x", "--expires", "10y"), "expires"),
+    (("x", "--expires", "900d"), "366 days"),
+    (("x", "--expires", "0"), "expires"),
+    ((" ",), "name"),
+    (("x", "--as", "watchkeeper"), "belongs to Watchkeeper"),
 )
-def test_a_token_that_makes_no_sense_is_not_made(words, said, typed, bench):
-    code, found = typed("token", "create", *words)
-    assert (code, said in found["error"]["message"]) == (2, True)
+
+
+def test_a_token_that_makes_no_sense_is_not_made(typed, bench):
+    for words, said in SENSELESS:
+        code, found = typed("token", "create", *words)
+        assert (words, code, said in found["error"]["message"]) == (words, 2, True)
     with bench.services.store.read() as session:
         assert session.scalars(select(ApiToken)).all() == []
 
@@ -100,7 +100,7 @@ def test_silences_are_listed_and_ended(bench, typed):
     assert len(typed("silence", "list", "--all")[1]) == 1
 
 
-@pytest.mark.parametrize("words", [("--port", "8003"), ("--http", "--as", "ann"), ("--http", "--read-only")])
-def test_mcp_says_which_options_go_together(words, typed):
-    code, told = typed("mcp", *words, as_json=False)
-    assert (code, "--http" in told) == (2, True)
+def test_mcp_says_which_options_go_together(typed):
+    for words in (("--port", "8003"), ("--http", "--as", "ann"), ("--http", "--read-only")):
+        code, told = typed("mcp", *words, as_json=False)
+        assert (words, code, "--http" in told) == (words, 2, True)

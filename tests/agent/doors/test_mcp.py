@@ -173,20 +173,20 @@ REFUSED: dict[str, Callable[[Served], str | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("which", list(REFUSED))
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_token_that_does_not_open_is_401_and_says_where_to_look(which: str, served: Served):
-    secret = REFUSED[which](served)
-    before = count(served.services)
-    for method, params in (("tools/list", {}), ("tools/call", {"name": "propose_silence", "arguments": WANTED})):
-        refused = served.post(secret, method, **params)
-        assert refused.status_code == 401
-        challenge = refused.headers["www-authenticate"]
-        assert challenge.startswith("Bearer ")
-        assert 'error="invalid_token"' in challenge
-        where = challenge.partition('resource_metadata="')[2].rstrip('"')
-        assert httpx2.get(where).json()["resource"] == served.resource
-    assert count(served.services) == before
+def test_a_token_that_does_not_open_is_401_and_says_where_to_look(served: Served):
+    for which, made in REFUSED.items():
+        secret = made(served)
+        before = count(served.services)
+        for method, params in (("tools/list", {}), ("tools/call", {"name": "propose_silence", "arguments": WANTED})):
+            refused = served.post(secret, method, **params)
+            assert (which, refused.status_code) == (which, 401)
+            challenge = refused.headers["www-authenticate"]
+            assert challenge.startswith("Bearer ")
+            assert 'error="invalid_token"' in challenge
+            where = challenge.partition('resource_metadata="')[2].rstrip('"')
+            assert httpx2.get(where).json()["resource"] == served.resource
+        assert count(served.services) == before
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -22,8 +22,6 @@ from tools.langchain import as_langchain
 from tools.results import Status, ToolResult
 
 EVERY = [pytest.param(tool, id=name) for name, tool in CATALOGUE.items()]
-READS = [pytest.param(tool, id=name) for name, tool in CATALOGUE.items() if tool.effect == "read"]
-WRITES = [pytest.param(tool, id=name) for name, tool in CATALOGUE.items() if tool.effect == "propose"]
 WHY = {"why": "the winter is over"}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "models": {"model": "bike-demand"},
@@ -61,10 +59,6 @@ HOSTILE: list[Any] = [
     {"id": "i-", "incident": "i-"}, {"model": "bike-demand", "compare": ["1"]}, {"action": "delete", "model": "idle"},
     b"{}", {"model": "idle", "why": "x", "to_version": "9" * 150}, json.dumps({"model": {"a": {"b": [1] * 50}}}),
 ]  # fmt: skip
-
-
-def ids(tool: Tool) -> dict[str, Any]:
-    return ARGUMENTS[tool.name]
 
 
 def totals(services: Any) -> dict[str, int]:
@@ -180,6 +174,7 @@ def test_who_may_only_read_is_not_offered_to_propose(context: ToolContext, bench
 
 
 @pytest.mark.parametrize("name", ["measurements", "incidents", "performance", "models"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_pages_add_up_to_the_whole(name: str, context: ToolContext, bench: Any, at: Callable[[str], datetime]):
     """Long lists come in pages that fit; together they are everything, each entry once."""
     with bench.services.store.write() as session:
@@ -220,6 +215,7 @@ def test_pages_add_up_to_the_whole(name: str, context: ToolContext, bench: Any, 
     assert pages > 1 or name in ("measurements", "performance")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_is_too_long_by_itself_says_what_is_missing(context: ToolContext, bench: Any):
     (bench.services.home / "runbooks" / "long.md").write_text("# Long\n" + "word " * 12_000)
     first = call("runbooks", {"name": "long"}, context)
