@@ -43,16 +43,17 @@ def test_a_model_looks_then_answers_with_its_sources_sentence_by_sentence(place)
         answer = reply(place.desk(models(server.url)), "terminal:1", "what is wrong?", ADA, heard)
     assert (answer.text, answer.model, answer.labelled) == (said, "openai:gpt-4.1-mini", "")
     assert answer.sources == [place.incident]
-    assert [one["tool"] for one in answer.tool_calls] == ["incidents", "models"]
+    assert sorted(one["tool"] for one in answer.tool_calls) == ["incidents", "models"]  # side by side
     assert heard.text().split() == said.split()[: len(heard.text().split())]
     assert {event.kind for event in heard} >= {"status", "tool", "token", "source", "done"}
     told = [message for message in server.requests[1]["messages"] if message["role"] == "tool"]
     assert len(told) == 2
-    assert "⟦data " in told[0]["content"]  # what people wrote is fenced
+    assert any("⟦data " in message["content"] for message in told)  # what people wrote is fenced
     assert answer.usage["tokens"] == 104
     with place.services.store.read() as session:
         kept = session.get_one(Message, answer.message)
-        assert kept.document["calls"][0]["result"]["data"]["incidents"][0]["id"] == place.incident
+        results = {call["tool"]: call["result"]["data"] for call in kept.document["calls"]}
+        assert results["incidents"]["incidents"][0]["id"] == place.incident
         assert kept.models == ["bike-demand"]
         spent = session.scalars(select(Usage)).one()
         assert (spent.calls, spent.tokens_in + spent.tokens_out, spent.person) == (2, 104, "ada")
@@ -143,12 +144,12 @@ def test_a_proposal_that_was_filed_is_not_filed_again_by_who_takes_over(small):
 
     with fake_openai(script) as server:
         asked = "silence bike-demand until 2026-02-20"
-        answer = reply(small.desk(models(server.url)), "terminal:1", asked, ADA)
+        answer = reply(small.desk(models(server.url, deadline="60")), "terminal:1", asked, ADA)
     assert answer.model == "offline"
     with small.services.store.read() as session:
         filed = session.scalars(select(Proposal)).all()
     made = [one for one in answer.tool_calls if one["tool"].startswith("propose_") and one["status"] == "ok"]
-    assert len(filed) == len(made) <= 1
+    assert len(filed) == len(made) == 1
 
 
 def test_the_same_key_is_answered_once(small):
