@@ -22,7 +22,7 @@ from agent.domain.errors import Conflict, Unavailable
 from agent.store.tables import Model, MonitorRun, Slot
 from tests.agent.chaos.kills import prepare_child
 
-SLOTS = 500 if float(os.environ.get("CHAOS", "1")) > 1 else 120
+SLOTS = 500 if float(os.environ.get("CHAOS", "1")) > 1 else 100
 STRUCK = 0.3
 """How often one of them dies while a slot is due."""
 PATIENCE = 0.2
@@ -64,7 +64,7 @@ def run_scheduler(bench) -> int:
                 scheduler.watch_due(bench.services, f"scheduler {os.getpid()}")
             except (Unavailable, Conflict):
                 continue
-            time.sleep(0.001)
+            time.sleep(0.004)
     finally:
         os._exit(1)
 
