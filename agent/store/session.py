@@ -57,17 +57,17 @@ class Store:
     @contextmanager
     def _session(self, *, immediate: bool) -> Iterator[Session]:
         options = {"watchkeeper_immediate": immediate}
-        with Session(self.engine.execution_options(**options), expire_on_commit=False) as session:
-            try:
+        try:  # around the end of the session too: to roll back takes a database that answers
+            with Session(self.engine.execution_options(**options), expire_on_commit=False) as session:
                 yield session
-            except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-                raise Unavailable(f"{self.describe()}: {_cause(error)}; nothing was changed, try again.") from error
-            except StaleDataError as error:
-                raise Conflict(OVERTAKEN) from error
-            except IntegrityError as error:
-                if not _is_twice(error):
-                    raise
-                raise Conflict(OVERTAKEN) from error
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            raise Unavailable(f"{self.describe()}: {_cause(error)}; nothing was changed, try again.") from error
+        except StaleDataError as error:
+            raise Conflict(OVERTAKEN) from error
+        except IntegrityError as error:
+            if not _is_twice(error):
+                raise
+            raise Conflict(OVERTAKEN) from error
 
     def describe(self) -> str:
         """The database by name, without its password."""
