@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from agent.commands import deciding, opening
-from agent.commands.options import Home, Json, opened, services_of, show
+from agent.commands.options import Home, Json, Person, opened, services_of, show
 
 app = typer.Typer(
     name="watchkeeper",
@@ -180,11 +180,25 @@ for verb in (deciding.approve, deciding.reject, deciding.cancel, deciding.withdr
 
 
 @app.command()
-def ask(question: str, home: Home = None, json: Json = False) -> None:
+def ask(question: str, person: Person = None, home: Home = None, json: Json = False) -> None:
     """One question in plain language: what is wrong, why, what is waiting."""
-    from agent.commands.ask import answer_question, render_answer
+    from agent.commands.ask import command
 
-    show(json, answer_question(services_of(home), question), render_answer)
+    command(services_of(home), question, person, as_json=json)
+
+
+@app.command()
+def chat(
+    conversation: Annotated[
+        str | None, typer.Option("--continue", metavar="ID", help="Go on with an earlier one.")
+    ] = None,
+    person: Person = None,
+    home: Home = None,
+) -> None:
+    """Talk with it: answers as they are written, and what they rest on. /help inside."""
+    from agent.commands.chat import command
+
+    command(services_of(home), person, conversation)
 
 
 @app.command()
