@@ -75,7 +75,7 @@ def measure(home: Path) -> tuple[list[float], list[float]]:
                 wanted = _propose(services, spec, current, target)
                 began = time.perf_counter()
                 approve(services, wanted, person="ada")
-                _until(lambda target=target: ask() == target)  # type: ignore[misc]
+                _until(lambda target=target: ask() == target)
                 found.append(time.perf_counter() - began)
                 current, target = target, current
                 time.sleep(1.5)
@@ -87,7 +87,7 @@ def measure(home: Path) -> tuple[list[float], list[float]]:
     return found[1:], carried_out[1:]  # the first one loads what the later ones find loaded
 
 
-def _propose(services, spec, current: str, target: str) -> str:  # type: ignore[no-untyped-def]
+def _propose(services, spec, current: str, target: str) -> str:
     from agent.pipeline.propose import file_proposal
     from tools import actions
 
@@ -97,7 +97,7 @@ def _propose(services, spec, current: str, target: str) -> str:  # type: ignore[
         return str(file_proposal(services, session, spec, action, None, None, at=at, requested_by="benchmark").id)
 
 
-def _carried_out(services) -> list[float]:  # type: ignore[no-untyped-def]
+def _carried_out(services) -> list[float]:
     from sqlalchemy import select
 
     from agent.store.tables import Execution
@@ -106,7 +106,7 @@ def _carried_out(services) -> list[float]:  # type: ignore[no-untyped-def]
         return list(session.scalars(select(Execution.seconds).order_by(Execution.created_at)))
 
 
-def _asker(port: int):  # type: ignore[no-untyped-def]
+def _asker(port: int):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     rows = world.rows(1, 9).drop(columns=["label", "timestamp"])
     body = json.dumps({"dataframe_split": {"columns": list(rows), "data": rows.values.tolist()}})
@@ -124,7 +124,7 @@ def _asker(port: int):  # type: ignore[no-untyped-def]
     return ask
 
 
-def _until(reached) -> None:  # type: ignore[no-untyped-def]
+def _until(reached) -> None:
     began = time.perf_counter()
     while not reached():
         if time.perf_counter() - began > MOST:

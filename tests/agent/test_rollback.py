@@ -56,7 +56,12 @@ def test_an_approved_rollback_reaches_who_asks_the_model_server(street):
         try:
             approve(bench.services, wanted, person="ann")
             answers: list[str | None] = []
-            _until(lambda: answers.append(_answers(client)) or answers[-1] == "1")
+
+            def back() -> bool:
+                answers.append(_answers(client))
+                return answers[-1] == "1"
+
+            _until(back)
             _until(lambda: bench.proposal(wanted).state == "verifying")
         finally:
             worker.stop()

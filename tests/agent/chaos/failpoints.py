@@ -21,6 +21,7 @@ class Failpoint:
 
     def arm(self, deadly: signal.Signals = signal.SIGKILL) -> None:
         """From now on, in this process; `deadly` may also be SIGSTOP, after which it goes on where it was."""
+        hits: list[str]
         owner, hits = self.owner(), []
         original = getattr(owner, self.attribute)
 

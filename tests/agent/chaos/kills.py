@@ -188,7 +188,8 @@ def tell(what: str, bench, proposals: list[str], seen: Counter[str]) -> None:
 
 @pytest.mark.timeout(4 * 3600)
 def test_rollbacks_killed_everywhere_are_done_once(workshop):
-    (bench, proposals), seen = workshop, Counter()
+    seen: Counter[str] = Counter()
+    bench, proposals = workshop
     for points in orders(ROLLBACK, seed=1):
         if seen.total() >= amount("rollback", bench):
             break
@@ -208,7 +209,8 @@ def test_rollbacks_killed_everywhere_are_done_once(workshop):
 
 @pytest.mark.timeout(4 * 3600)
 def test_retrainings_killed_everywhere_make_one_version_each(workshop):
-    (bench, proposals), retrained, seen = workshop, [], Counter()
+    seen: Counter[str] = Counter()
+    (bench, proposals), retrained = workshop, []
     start, end = bench.clock() - timedelta(days=3), bench.clock()
     reader, writer = os.pipe()
     assert in_child(bench, lambda: os.write(writer, str(bench.services.log.version("churn")).encode())) == 0

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import Value
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -74,7 +75,8 @@ def test_each_slot_of_three_schedulers_that_are_killed_runs_once(bench, monkeypa
     clock = SharedClock(bench.clock())
     bench = replace(bench, services=replace(bench.services, wall=clock))
     monkeypatch.setattr(scheduler, "watch", look)
-    chance, killed, left, running = random.Random(3), 0, 0, []
+    running: list[Any] = []
+    chance, killed, left = random.Random(3), 0, 0
     with bench.services.store.write() as session:
         session.execute(update(Model).values(spec=Model.spec + "every: 1h\n"))
     try:

@@ -99,7 +99,7 @@ def test_the_catalogue_is_closed():
     assert len(CATALOGUE) == 21
     assert set(ARGUMENTS) == set(CATALOGUE)
     with pytest.raises(TypeError):
-        CATALOGUE["approve"] = CATALOGUE["models"]  # type: ignore[index]
+        CATALOGUE["approve"] = CATALOGUE["models"]
 
 
 def test_every_read_answers_from_the_records(context: ToolContext, bench: Any):

@@ -111,7 +111,7 @@ def test_the_bound_holds_for_a_model_and_for_all_whatever_is_asked(bench: Any):
             session.add(
                 Model(name=name, spec=text.replace("name: churn", f"name: {name}"), registered_at=bench.clock())
             )
-    kinds = [("propose_silence", {"until": "24h"})]
+    kinds: list[tuple[str, dict[str, object]]] = [("propose_silence", {"until": "24h"})]
     kinds += [("propose_mark_data_unfit", {"features": ["age"], "since": "2d", "until": "1d"})]
     filed = 0
     context = tool_context(bench.services, ANN)
