@@ -47,7 +47,7 @@ class Chat:
             except (EOFError, KeyboardInterrupt):
                 console.print()
                 return
-            if line in ("/quit", "/exit"):
+            if line.lower() in ("/quit", "/exit", "quit", "exit", "bye"):
                 return
             try:
                 self.take(line)
@@ -138,7 +138,7 @@ def command(services: Services, person: str | None, conversation: str | None) ->
 def _told(call: dict[str, Any]) -> str:
     """One tool call on a line: what was asked, how it went, over which window, on how many rows, where to look."""
     result = call["result"]
-    given = ", ".join(f"{key}={visible(value, 60)}" for key, value in call["arguments"].items())
+    given = ", ".join(f"{key}={visible(value, 240)}" for key, value in call["arguments"].items())
     parts = [f"{visible(call['tool'], 60)}({given}): {result['status']}"]
     if result.get("message"):
         parts.append(visible(result["message"], 200))
