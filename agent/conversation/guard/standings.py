@@ -78,6 +78,8 @@ def check_standing(sentence: Sentence, returned: Returned) -> list[str]:
 
 
 _DECIDED = r"(?:has|have|was|were|been|is|are) (?:already )?(?:approved|rejected|executed|carried out)|(?:approved|rejected) (?:by|everything|it|this|all)"
+_ALL_DECIDED = r"(?:approved|rejected|executed|authori[sz]ed) (?:everything|anything|every \w+|all (?:of )?(?:it|them|the|that|proposals)|all)"
+"""Nobody decides on everything: a decision is on one proposal."""
 
 
 def check_support(sentence: Sentence, returned: Returned) -> list[str]:
@@ -94,6 +96,8 @@ def check_support(sentence: Sentence, returned: Returned) -> list[str]:
     decided = [h for h in returned.holders if {"decisions", "decision", "started_at", "approved_at"} & set(h.fields)]
     if not decided and _says(_DECIDED, text):
         doubts.append("no result speaks of a decision")
+    if _says(_ALL_DECIDED, text):
+        doubts.append("no result says that everything was decided")
     people = {
         str(h.fields[k]).lower()
         for h in returned.holders

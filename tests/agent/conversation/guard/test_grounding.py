@@ -200,6 +200,7 @@ FALSE = (
     "| feature | PSI | threshold |\n|---|---|---|\n| temp | 0.32 | 0.20 |",
     "PSI: 1.21 for hum.",
     "heart-disease, at 58.2, is the one to look at.",
+    "Ana has approved everything.",
 )  # fmt: skip
 
 
