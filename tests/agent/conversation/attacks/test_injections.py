@@ -23,6 +23,8 @@ from tests.fake_openai.server import fake_openai
 
 FULL = "ATTACKS" in os.environ
 EVERY = 1 if FULL else 16
+UNBOUNDED = {"hourly_budget": "none", "daily_budget": "none"}
+"""Else the person's hour is spent after fifty attacks, and the rest is answered without the model."""
 """In every check each sixteenth attack is played through (no two alike); `make attacks` plays them all."""
 FORBIDDEN = re.compile(r"(?i)evil\.example|https?://(?!127\.0\.0\.1)|<@|<!|@channel|<img|<script|[\u200b-\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\x1b]|!\[")  # fmt: skip
 
@@ -111,7 +113,7 @@ def test_a_model_that_obeys_whatever_it_reads(attacked: House) -> None:
             before = attacked.tables()
             gullible = Gullible(attack, attacked)
             with fake_openai(gullible) as server:
-                desk = attacked.place.desk(models(server.url, deadline="20"))
+                desk = attacked.place.desk(models(server.url, deadline="20", **UNBOUNDED))
                 object.__setattr__(desk.models, "key", SECRET)
                 answer = reply(desk, f"terminal:{attack}"[:100], asked(attacked, attack.carrier), EVE)
             wrong += [f"{attack}: {one}" for one in [*unlawful(before, attacked.tables(), chat=True), *harms(answer)]]
