@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from agent.doors.console.words import metric_name, number
+from agent.pipeline.trials import TrialView
 
 WIDTH, HEIGHT, PAD = 320.0, 72.0, 6.0
 
@@ -94,6 +95,21 @@ def sparkline(metric: str, points: Sequence[Point], marks: Sequence[Mark] = (), 
     return Markup(
         '<svg class="spark" viewBox="0 0 {:g} {:g}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(WIDTH, HEIGHT, said, Markup("").join(parts))
+
+
+def bars(view: TrialView) -> tuple[Markup, Markup] | None:
+    """A trial's two values, as lengths."""
+    before, after = view.shown
+    if before is None or after is None or not view.drawable:
+        return None
+    return bar(before, max(before, after), "before"), bar(after, max(before, after), "after")
+
+
+def gain(view: TrialView, scale: float | None = None) -> Markup:
+    """A trial's gain with its interval; nothing where it has none."""
+    if view.gain is None or view.low is None or view.high is None:
+        return Markup("")
+    return whisker(view.gain, view.low, view.high, scale or max(abs(view.low), abs(view.high)) * 1.15)
 
 
 def bar(value: float, most: float, kind: str) -> Markup:

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from agent.doors.console.card import Card, make_card
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
-from agent.doors.console.trials import TrialView, read_trials
+from agent.pipeline.card import Card, make_card
 from agent.pipeline.services import Services
+from agent.pipeline.trials import TrialView, read_trials
 from agent.reports.shape import Happening
 from agent.reports.timeline import timeline
 from agent.store import queries

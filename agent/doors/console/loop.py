@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentState
 from agent.domain.wording import visible
-from agent.doors.console.card import Card, make_card
 from agent.doors.console.charts import Mark, Point, Span, sparkline
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
+from agent.pipeline.card import Card, make_card
 from agent.pipeline.freeze import Asked, next_step, who_asked
 from agent.pipeline.propose import waiting
 from agent.pipeline.services import Services

@@ -16,7 +16,7 @@ from agent.domain.errors import InvalidInput
 from agent.doors.api.inputs import RecordId, ServicesDep
 from agent.doors.api.problems import Problem
 from agent.doors.api.reports import find_report
-from agent.doors.console import words
+from agent.doors.console import charts, words
 from agent.doors.console.incident import read_incident
 from agent.doors.console.loop import read_bar, read_loop
 from agent.doors.guard import CONTENT_POLICY
@@ -57,6 +57,7 @@ def _environment() -> Environment:
         sentence=_sentence,
         heading=_heading,
     )
+    env.globals.update(bars=charts.bars, gain=charts.gain)
     return env
 
 

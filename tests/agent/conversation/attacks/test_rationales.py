@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.domain.wording import in_order_to
-from agent.doors.console.card import make_card
 from agent.doors.console.pages import TEMPLATES
+from agent.pipeline.card import make_card
 from agent.store.tables import Diagnosis, Proposal
 from tests.agent.conftest import POLICY
 from tests.agent.conversation.attacks.house import House, house

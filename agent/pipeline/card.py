@@ -8,8 +8,8 @@ from typing import Any
 from agent.domain.deciding import Given, standing, who_may_decide
 from agent.domain.policy import Policy
 from agent.domain.wording import in_order_to
-from agent.doors.console.trials import TrialView, read_trial
 from agent.pipeline.release import request_of
+from agent.pipeline.trials import TrialView, read_trial
 from agent.store.tables import Approval, Diagnosis, Proposal
 from tools import actions
 from tools.actions import CHARACTER, Action, ActionKind

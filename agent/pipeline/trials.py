@@ -1,4 +1,4 @@
-"""A trial as the page shows it: the metric as it is and as it would be, and the paired gain with its interval."""
+"""A trial as people are shown it: the metric as it is and as it would be, and the paired gain with its interval."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup
-
-from agent.doors.console.charts import bar, whisker
 
 Pair = tuple[float | None, float | None]
 NOTHING: Pair = (None, None)
@@ -44,16 +40,10 @@ class TrialView:
         return not (_same(before, self.metric[0]) and _same(after, self.metric[1]))
 
     @property
-    def bars(self) -> tuple[Markup, Markup] | None:
+    def drawable(self) -> bool:
+        """Whether the two values can be shown as lengths."""
         before, after = self.shown
-        if before is None or after is None or min(before, after) < 0:
-            return None
-        return bar(before, max(before, after), "before"), bar(after, max(before, after), "after")
-
-    def whisker(self, scale: float | None = None) -> Markup:
-        if self.gain is None or self.low is None or self.high is None:
-            return Markup("")
-        return whisker(self.gain, self.low, self.high, scale or max(abs(self.low), abs(self.high)) * 1.15)
+        return before is not None and after is not None and min(before, after) >= 0
 
 
 def read_trial(document: Mapping[str, Any] | None) -> TrialView | None:
@@ -74,7 +64,7 @@ def read_trial(document: Mapping[str, Any] | None) -> TrialView | None:
             high=high,
             ordinary=max(_number(document.get("ordinary_gain")) or 0.0, 0.0),
         )
-        return None if view.gain is None and view.bars is None else view
+        return None if view.gain is None and not view.drawable else view
     if "do_nothing" not in document:
         return None
     undone = (_number(document.get("after")), _number(document.get("do_nothing")))

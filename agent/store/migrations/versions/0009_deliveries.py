@@ -1,0 +1,14 @@
+"""Where each message goes, and what became of it there; what people want to be told."""
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
