@@ -15,7 +15,6 @@ import pytest
 from agent.domain.policy import Person, Policy, Rule
 from agent.pipeline.services import Services
 from agent.store import audit, queries
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import Deployment, Incident, Model, Proposal
 from ml.data.prediction_log import PredictionLog
@@ -23,6 +22,7 @@ from ml.models import deployment, recipes, training
 from ml.models.registry import Registry
 from ml.spec import ModelSpec, parse_spec
 from notifications.journal import Journal
+from tests.furnish import furnish
 from tools import actions
 from tools.actions import Action, Risk
 
@@ -172,7 +172,7 @@ def registry_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(database_url: str, tmp_path: Path, registry_template: Path, clock: Callable[[], datetime]) -> Iterator[Bench]:
     (tmp_path / "mlflow.db").write_bytes(registry_template.read_bytes())
     store = Store(database_url)
-    upgrade(store)
+    furnish(store)
     made: list[Bench] = []
     services = Services(
         home=tmp_path,

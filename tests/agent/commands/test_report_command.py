@@ -13,10 +13,10 @@ from agent.commands.report import command
 from agent.conversation.llm import LanguageModels
 from agent.domain.errors import InvalidInput, NotFound, Unavailable
 from agent.reports.facts import incident_facts
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import Report
 from tests.agent.reports.story import Story, day
+from tests.furnish import furnish
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Workspace:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Any]:
     store = Store(f"sqlite:///{tmp_path / 'watchkeeper.db'}")
-    upgrade(store)
+    furnish(store)
     yield Workspace(tmp_path, store)
     store.close()
 

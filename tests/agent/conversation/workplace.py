@@ -12,7 +12,6 @@ from agent.conversation.desk import Caller, Desk, Event
 from agent.conversation.llm import LanguageModels, configured
 from agent.pipeline.desk import desk_of
 from agent.pipeline.services import Services
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import Control
 from ml.data.prediction_log import PredictionLog
@@ -20,6 +19,7 @@ from ml.models.registry import Registry
 from notifications.journal import Journal
 from tests.agent.conftest import POLICY
 from tests.agent.reports.story import Story, day
+from tests.furnish import furnish
 
 NOW = day(45)
 ADA = Caller("ada", "person", None, may_propose=True)
@@ -40,7 +40,7 @@ class Workplace:
 @contextmanager
 def workplace(folder: Path, address: str | None = None) -> Iterator[Workplace]:
     store = Store(address or f"sqlite:///{folder / 'watchkeeper.db'}")
-    upgrade(store)
+    furnish(store)
     with store.write() as session:
         story = Story(session).watched().opened()
         diagnosis = story.diagnosed()

@@ -15,10 +15,10 @@ from agent.reports.facts import incident_facts, period_facts
 from agent.reports.markdown import escape
 from agent.reports.render import render
 from agent.reports.shape import Chart, Mark, Point
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import Deployment
 from tests.agent.reports.story import Story, day
+from tests.furnish import furnish
 
 NASTY = (
     "<script>alert(1)</script>",
@@ -36,7 +36,7 @@ NASTY = (
 @pytest.fixture
 def session(database_url: str) -> Iterator[Session]:
     store = Store(database_url)
-    upgrade(store)
+    furnish(store)
     with store.write() as session:
         yield session
     store.close()

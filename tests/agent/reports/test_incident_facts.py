@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session
 from agent.domain.proposal import ProposalEvent
 from agent.reports.facts import IncidentFacts, incident_facts, period_facts
 from agent.reports.render import render
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from tests.agent.reports.story import HELPED, Story, day
+from tests.furnish import furnish
 
 
 @pytest.fixture
 def session(database_url: str) -> Iterator[Session]:
     store = Store(database_url)
-    upgrade(store)
+    furnish(store)
     with store.write() as session:
         yield session
     store.close()

@@ -10,16 +10,16 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
 
 from agent.store import audit
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import AuditEvent, AuditHead
 from tests.agent.store.tampering import NOW, TAMPERINGS, change, drop_triggers, rehash, write
+from tests.furnish import furnish
 
 
 @pytest.fixture
 def store(database_url):
     made = Store(database_url)
-    upgrade(made)
+    furnish(made)
     yield made
     made.close()
 

@@ -15,11 +15,11 @@ from agent.conversation.records import Sources, StoredRecords
 from agent.domain.policy import Policy
 from agent.reports.period import period_facts
 from agent.reports.timeline import timeline
-from agent.store.migrate import upgrade
 from agent.store.session import Store
 from agent.store.tables import Deployment, MeasurementRow, Model, MonitorRun
 from ml.models.registry import VersionInfo
 from tests.agent.reports.story import Story, day
+from tests.furnish import furnish
 from tools import catalogue
 from tools.context import Caller, Found, ToolContext, Wanted
 from tools.results import ToolResult
@@ -183,7 +183,7 @@ class Workspace:
 
 def workspace(folder: Path) -> Workspace:
     store = Store(f"sqlite:///{folder / 'watchkeeper.db'}")
-    upgrade(store)
+    furnish(store)
     with store.write() as session:
         ids = populate(session)
     (folder / "runbooks").mkdir()
