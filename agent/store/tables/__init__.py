@@ -6,6 +6,7 @@ from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Prop
 from agent.store.tables.delivering import Delivery, Destination, Outbox, Preference, Unsubscribed
 from agent.store.tables.operating import ApiToken, AuditEvent, AuditHead, Control, Report, Slot, UnfreezeRequest
 from agent.store.tables.people import Identity, KeptAnswer, OneTimeCode, Person, WebSession
+from agent.store.tables.posting import SlackAnswer, SlackFollowed, SlackPost
 from agent.store.tables.talking import Conversation, Feedback, Message, Usage
 from agent.store.tables.watching import (
     Alert,
@@ -51,6 +52,9 @@ __all__ = [
     "Proposal",
     "Report",
     "Silence",
+    "SlackAnswer",
+    "SlackFollowed",
+    "SlackPost",
     "Slot",
     "StoredProfile",
     "UnfitWindow",
