@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
-from notifications.message import DeliveryFailed, Message
+from notifications.message import DeliveryFailed, Message, Receipt
 
 
 class Journal:
-    """Appends messages to `path`; on disk when `deliver` returns."""
+    """Appends messages to `path`; on disk when `deliver` returns. A key that is there twice was cut off by a crash."""
+
+    pace = 0.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def deliver(self, message: Message) -> None:
-        line = json.dumps(asdict(message), ensure_ascii=False) + "\n"
+    def deliver(self, message: Message) -> Receipt:
+        said = {"key": message.key, "recipient": message.recipient, "title": message.title, "body": message.body}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+                file.write(json.dumps(said, ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise DeliveryFailed(f"{self.path}: {error.strerror}") from error
+        return Receipt()

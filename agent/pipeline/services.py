@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.conversation.llm import LanguageModels
+from agent.domain.notifying import Notifications
 from agent.domain.policy import Policy
+from agent.domain.signing import SignIn
+from agent.pipeline.event import Compose
 from agent.store.session import Store
 from agent.store.tables import Control
 from ml.data.prediction_log import PredictionLog
@@ -25,7 +29,7 @@ class Services:
 
     `child_environment` is what a trainer's process may see of ours; None is all of it. `cluster` is the address of the
     Dask scheduler that large windows are counted on; "" is this process. `llm` are the language models, `public_url`
-    is where the console is reached.
+    is where the console is reached. `secret` signs what goes through browsers; `sign_in` says how people come in.
     """
 
     home: Path
@@ -39,6 +43,11 @@ class Services:
     cluster: str = ""
     llm: LanguageModels = field(default_factory=LanguageModels)
     public_url: str = ""
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    composers: Mapping[str, Compose] = field(default_factory=dict)
+    notifications: Callable[[], Notifications] = Notifications
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    sign_in: SignIn = field(default_factory=SignIn)
 
     def now(self, session: Session | None = None) -> datetime:
         """The time that the watch lives in: the replayed clock where the workspace has one, else the real one.

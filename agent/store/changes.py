@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,7 +58,41 @@ def move_incident(
     )
 
 
-def promise(session: Session, *, key: str, recipient: str, title: str, body: str, subject: str, at: datetime) -> None:
-    """Put a message in the outbox, in the transaction of what it tells; a key that is there already is left alone."""
-    if session.query(Outbox.id).filter(Outbox.key == key).first() is None:
-        session.add(Outbox(key=key, recipient=recipient, title=title, body=body, subject=subject, created_at=at))
+def promise(
+    session: Session,
+    *,
+    key: str,
+    recipient: str,
+    title: str,
+    body: str,
+    subject: str,
+    at: datetime,
+    kind: str = "",
+    model: str = "",
+    severity: str = "",
+    document: Mapping[str, Any] | None = None,
+    files: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Put an event in the outbox, in the transaction of what it tells; a key that is there already is left alone.
+
+    kind: what routes and preferences go by; default: the key up to its first colon. model, severity, and the incident
+    that it belongs to: default: those of the subject, read when it is routed. document: plain JSON for composers.
+    files: what is rendered and attached when it is sent (`{"report": id, "format": "pdf"}`).
+    """
+    if session.query(Outbox.id).filter(Outbox.key == key).first() is not None:
+        return
+    session.add(
+        Outbox(
+            key=key,
+            recipient=recipient,
+            title=title,
+            body=body,
+            subject=subject,
+            created_at=at,
+            kind=kind or key.partition(":")[0],
+            model=model,
+            severity=severity,
+            document=dict(document or {}),
+            files=[dict(file) for file in files],
+        )
+    )

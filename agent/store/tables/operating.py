@@ -1,11 +1,11 @@
-"""What keeps the whole honest and running: audit, outbox, reports, slots, the kill switch."""
+"""What keeps the whole honest and running: audit, reports, slots, the kill switch."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.store.tables.base import NUMBER, Base, CanonicalJson, new_id
@@ -37,27 +37,11 @@ class AuditHead(Base):
     hash: Mapped[str]
 
 
-class Outbox(Base):
-    """A message that was promised; delivered at least once, collapsed by its key."""
-
-    __tablename__ = "outbox"
-    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
-    key: Mapped[str] = mapped_column(unique=True)
-    recipient: Mapped[str]
-    title: Mapped[str]
-    body: Mapped[str]
-    subject: Mapped[str] = mapped_column(index=True)
-    created_at: Mapped[datetime]
-    attempts: Mapped[int] = mapped_column(default=0)
-    next_try_at: Mapped[datetime | None]
-    delivered_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(default="")
-
-
 class ApiToken(Base):
     """What opens a door to a program, in a person's name. Only its hash is kept; it ends by itself or is revoked.
 
-    scopes: `read`, `propose`. models: patterns of names, or none for all. audience: the address that it is for.
+    scopes: those of `agent.domain.roles`. models: patterns of names, or none for all. audience: the address that it is
+    for. agent: a language model holds it, so it never decides.
     """
 
     __tablename__ = "api_token"
@@ -72,6 +56,7 @@ class ApiToken(Base):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     revoked_by: Mapped[str] = mapped_column(default="")
+    agent: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Report(Base):

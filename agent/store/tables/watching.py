@@ -98,7 +98,10 @@ class MeasurementRow(Base):
 
 
 class Alert(Base):
-    """A rule that is crossed; one row for each fingerprint and incident."""
+    """A rule that is crossed; one row for each fingerprint and incident.
+
+    source: who says so, "" for our own watch. model: "" where another program's alert is of no model that is watched.
+    """
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -113,7 +116,7 @@ class Alert(Base):
         ),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("a"))
-    model: Mapped[str] = mapped_column(ForeignKey("model.name"))
+    model: Mapped[str]
     incident_id: Mapped[str] = mapped_column(ForeignKey("incident.id"), index=True)
     fingerprint: Mapped[str]
     severity: Mapped[str]
@@ -124,21 +127,36 @@ class Alert(Base):
     last_seen: Mapped[datetime]
     cleared_at: Mapped[datetime | None]
     looks: Mapped[int] = mapped_column(default=1)
+    source: Mapped[str] = mapped_column(default="")
+    labels: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    link: Mapped[str] = mapped_column(default="")
 
 
 _UNRESOLVED = text(f"state <> '{IncidentState.RESOLVED}'")
 
 
 class Incident(Base):
-    """The alerts of one model that belong together; a model has one unresolved incident at most."""
+    """The alerts of one model that belong together; a model has one unresolved incident at most.
+
+    Alerts of other programs that name no model under watch make incidents of their own: their model is "", and `key`
+    says which alerts belong together. For an incident of a model, `key` is "".
+    """
 
     __tablename__ = "incident"
     __table_args__ = (
         one_of("state", IncidentState),
-        Index("uq_incident_unresolved", "model", unique=True, sqlite_where=_UNRESOLVED, postgresql_where=_UNRESOLVED),
+        Index(
+            "uq_incident_unresolved",
+            "model",
+            "key",
+            unique=True,
+            sqlite_where=_UNRESOLVED,
+            postgresql_where=_UNRESOLVED,
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("i"))
-    model: Mapped[str] = mapped_column(ForeignKey("model.name"))
+    model: Mapped[str]
+    key: Mapped[str] = mapped_column(default="")
     state: Mapped[str]
     severity: Mapped[str]
     title: Mapped[str]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from agent.pipeline.notify import deliver_due
 from agent.store.changes import promise
-from agent.store.tables import Outbox
+from agent.store.tables import Delivery
 from notifications.message import DeliveryFailed
 
 
@@ -41,8 +41,8 @@ def test_a_channel_that_is_down_is_tried_again_later(bench, monkeypatch):
         patch.setattr(bench.services.channel, "deliver", down)
         deliver_due(bench.services)
     with bench.services.store.read() as session:
-        row = session.scalars(select(Outbox)).one()
-    assert (row.delivered_at, row.attempts, row.error) == (None, 1, "the wire is cut")
+        row = session.scalars(select(Delivery)).one()
+    assert (row.state, row.delivered_at, row.attempts, row.error) == ("waiting", None, 1, "the wire is cut")
     bench.clock.advance("1m")
     deliver_due(bench.services)
     assert arrived(bench) == ["1"]
