@@ -2,6 +2,9 @@
 
 WatchkeeperError
 ├── NotAllowed            policy says no to this person, now                     (exit 1, 403)
+│   ├── NotSignedIn       nobody knows who asks                                  (401)
+│   └── SignInAgain       they signed in too long ago for what they ask          (403)
+├── TooMany               more than one caller may ask in this while             (429)
 ├── Refused               a gate said no, or the step failed; nothing changed    (recorded)
 │   └── Unclear           a stage ended without a verdict; a person is asked     (recorded)
 ├── Waits                 a stage wants to be asked again later                  (internal)
@@ -29,9 +32,12 @@ __all__ = [
     "LeaseLost",
     "NotAllowed",
     "NotFound",
+    "NotSignedIn",
     "Refused",
+    "SignInAgain",
     "SpecError",
     "Superseded",
+    "TooMany",
     "Unavailable",
     "Unclear",
     "Waits",
@@ -41,6 +47,22 @@ __all__ = [
 
 class NotAllowed(WatchkeeperError):
     """Policy says no to this person, now; the message says which rule and who may."""
+
+
+class NotSignedIn(NotAllowed):
+    """Nobody knows who asks: no session, and no token that opens anything."""
+
+
+class SignInAgain(NotAllowed):
+    """They are known, but signed in too long ago for what they ask."""
+
+
+class TooMany(WatchkeeperError):
+    """More than one caller may ask in this while; `wait` is in seconds."""
+
+    def __init__(self, said: str, wait: int) -> None:
+        super().__init__(said)
+        self.wait = wait
 
 
 class Refused(WatchkeeperError):

@@ -78,7 +78,7 @@ def http_app(services: Services, resource: str) -> ASGIApp:
         ),
     )
     app.router.routes[:0] = create_protected_resource_routes(
-        resource_url=url, authorization_servers=[auth.issuer_url], scopes_supported=list(tokens.SCOPES)
+        resource_url=url, authorization_servers=[auth.issuer_url], scopes_supported=list(tokens.FOR_MCP)
     )
     return _MayPropose(app, services, resource)
 
@@ -140,7 +140,7 @@ class _MayPropose:
     def _refused(self) -> ASGIApp:
         said = "This token may read, not propose; make one with `watchkeeper token create NAME --propose`."
         challenge = (
-            f'Bearer error="insufficient_scope", error_description="{said}", scope="{" ".join(tokens.SCOPES)}", '
+            f'Bearer error="insufficient_scope", error_description="{said}", scope="{" ".join(tokens.FOR_MCP)}", '
             f'resource_metadata="{self.resource_metadata}"'
         )
         content = {"error": "insufficient_scope", "error_description": said}

@@ -16,14 +16,16 @@ from sqlalchemy.orm import Session
 
 from agent.domain.errors import Conflict, InvalidInput, NotFound
 from agent.domain.policy import RESERVED, folded
+from agent.domain.roles import NEVER_AN_AGENTS, Scope
 from agent.pipeline.services import Services
 from agent.store import audit
-from agent.store.tables import ApiToken
+from agent.store.tables import ApiToken, Person
 from tools.clean import clean_text
 from tools.context import Caller
 
 PREFIX = "wk_"
-SCOPES = ("read", "propose")
+SCOPES = tuple(Scope)
+FOR_MCP = (Scope.READ, Scope.PROPOSE)
 LONGEST_LIFE = timedelta(days=366)
 
 
@@ -44,15 +46,21 @@ def create(
     models: Sequence[str],
     audience: str,
     life: timedelta,
+    agent: bool = False,
 ) -> Made:
-    """A token of `person` for one address. models: patterns of names; none means all. Raises: InvalidInput."""
+    """A token of `person` for one address. models: patterns of names; none means all. Raises: InvalidInput.
+
+    agent: a language model will hold it, so it never decides.
+    """
     name, person = clean_text(name).strip(), clean_text(person).strip()
     if not 0 < len(name) <= 100:
         raise InvalidInput("name: call the token by what it is for, in at most 100 characters.")
     if not folded(person) or folded(person) in RESERVED:
         raise InvalidInput(f"{person!r} belongs to Watchkeeper itself; a token is made for a person.")
     if unknown := sorted(set(scopes) - set(SCOPES)):
-        raise InvalidInput(f"scope: {unknown[0]!r} is none; use {' and '.join(SCOPES)}.")
+        raise InvalidInput(f"scope: {unknown[0]!r} is none; use {', '.join(SCOPES)}.")
+    if agent and (never := sorted(set(scopes) & set(NEVER_AN_AGENTS))):
+        raise InvalidInput(f"scope: {never[0]!r} is never given to a token that a language model holds.")
     if not timedelta(0) < life <= LONGEST_LIFE:
         raise InvalidInput(f"expires: a token lives between a moment and {LONGEST_LIFE.days} days; write such as 90d.")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -61,11 +69,12 @@ def create(
         name=name,
         person=person,
         hash=_hash(secret),
-        scopes=sorted(set(scopes), key=SCOPES.index),
+        scopes=[str(scope) for scope in SCOPES if scope in scopes],
         models=sorted(set(models)),
         audience=audience,
         created_at=now,
         expires_at=now + life,
+        agent=agent,
     )
     with services.store.write() as session:
         session.add(row)
@@ -80,6 +89,11 @@ def create(
             data={**about, "expires_at": row.expires_at.isoformat()},
         )
     return Made(row, secret)
+
+
+def api_audience(public_url: str) -> str:
+    """The address that a token for the API of this workspace is made for."""
+    return f"{public_url.removesuffix('/')}/api/v1" if public_url else ""
 
 
 def every(session: Session) -> list[ApiToken]:
@@ -107,12 +121,15 @@ def revoke(services: Services, wanted: str, *, person: str) -> ApiToken:
 
 
 def find(services: Services, secret: str) -> ApiToken | None:
-    """The token that a secret is of, while it lives; None for anything else."""
+    """The token that a secret is of, while it lives and its owner may come in; None for anything else."""
     if not secret.startswith(PREFIX) or len(secret) > 200 or not secret.isascii():
         return None
     with services.store.read() as session:
         row = session.scalar(select(ApiToken).where(ApiToken.hash == _hash(secret)))
-    return row if row is not None and state_of(row, services.wall()) == "live" else None
+        owner = None if row is None else session.scalar(select(Person).where(Person.folded == folded(row.person)))
+    if row is None or state_of(row, services.wall()) != "live" or (owner is not None and not owner.active):
+        return None
+    return row
 
 
 def state_of(row: ApiToken, now: datetime) -> str:

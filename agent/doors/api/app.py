@@ -29,9 +29,12 @@ from agent.doors.api import (
     reports,
 )
 from agent.doors.console import pages
+from agent.doors.limits import Limits
 from agent.pipeline.services import Services
 
 PREFIX = "/api/v1"
+RATE, BURST = 50, 500
+"""Requests of one caller: so many a second, and so many at once."""
 DESCRIPTION = """An on-call engineer for machine-learning models: predictions and labels in; alerts, incidents,
 diagnoses, proposals, decisions, executions and reports out.
 
@@ -51,6 +54,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
+    app.state.limits = Limits(RATE, BURST)
     for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat):
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(health.router)

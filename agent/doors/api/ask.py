@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from agent.conversation.chat import reply
 from agent.conversation.desk import Caller
 from agent.conversation.resting import spoken_of
+from agent.doors.access import needs
 from agent.doors.api.inputs import IdempotencyKey, ServicesDep, Text
 from agent.pipeline.desk import desk_of
 
@@ -31,7 +32,7 @@ class QuestionAnswered(BaseModel):
     data: dict[str, Any]
 
 
-@router.post("/ask", summary="One question: what is wrong, why, what is waiting")
+@router.post("/ask", dependencies=[needs("viewer")], summary="One question: what is wrong, why, what is waiting")
 def ask(services: ServicesDep, body: Question, idempotency_key: IdempotencyKey = None) -> QuestionAnswered:
     key = idempotency_key or secrets.token_hex(8)
     caller = Caller("web", "person", None, may_propose=True)

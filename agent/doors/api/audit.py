@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
+from agent.doors.access import needs
 from agent.doors.api.inputs import CursorText, Limit, ServicesDep, Word
 from agent.doors.api.paging import Page, page
 from agent.store.tables import AuditEvent
@@ -28,7 +29,7 @@ class AuditOut(BaseModel):
     hash: str
 
 
-@router.get("/audit", summary="The audit, newest first")
+@router.get("/audit", dependencies=[needs("viewer")], summary="The audit, newest first")
 def list_audit(
     services: ServicesDep,
     subject: Annotated[Word | None, Query(description="an incident, a proposal, …")] = None,

@@ -20,6 +20,7 @@ from agent.conversation.chat import Reply, reply
 from agent.conversation.deadline import Stop, Stopped
 from agent.conversation.desk import Caller, Event
 from agent.domain.errors import WatchkeeperError
+from agent.doors.access import needs
 from agent.doors.api import problems
 from agent.doors.api.inputs import IdempotencyKey, Person, RecordId, ServicesDep, Text
 from agent.pipeline.desk import desk_of
@@ -104,6 +105,7 @@ def _caller(person: str) -> Caller:
 
 @router.post(
     "/chat",
+    dependencies=[needs("viewer")],
     summary="Say something; the answer comes as server-sent events",
     description=EVENTS,
     response_model=None,
@@ -126,14 +128,16 @@ def chat(
     return StreamingResponse(_events(services, place, body.text, caller, once), media_type="text/event-stream")
 
 
-@router.get("/chat", summary="A person's latest conversations")
+@router.get("/chat", dependencies=[needs("viewer")], summary="A person's latest conversations")
 def list_conversations(services: ServicesDep, person: Annotated[Person, Query()] = "web") -> ConversationList:
     with services.store.read() as session:
         rows = turns.listed(session, _caller(person))
         return ConversationList(items=[ConversationOut.model_validate(row, from_attributes=True) for row in rows])
 
 
-@router.get("/chat/{id}", summary="One conversation, with the evidence behind each answer")
+@router.get(
+    "/chat/{id}", dependencies=[needs("viewer")], summary="One conversation, with the evidence behind each answer"
+)
 def show_conversation(
     services: ServicesDep, id: RecordId, person: Annotated[Person, Query()] = "web"
 ) -> ConversationDetail:
@@ -145,7 +149,9 @@ def show_conversation(
         )
 
 
-@router.post("/chat/messages/{id}/feedback", summary="Say whether an answer was good, and why")
+@router.post(
+    "/chat/messages/{id}/feedback", dependencies=[needs("viewer")], summary="Say whether an answer was good, and why"
+)
 def judge(services: ServicesDep, id: RecordId, body: Judgement, idempotency_key: IdempotencyKey = None) -> JudgementOut:
     with services.store.write() as session:
         at = services.now(session)

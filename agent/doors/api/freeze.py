@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+from agent.doors.access import needs
 from agent.doors.api.inputs import IdempotencyKey, Person, ServicesDep, Text
 from agent.pipeline.freeze import freeze, unfreeze, who_asked
 from agent.pipeline.services import Services
@@ -62,20 +63,30 @@ def _state(services: Services, session: Session) -> FreezeOut:
     )
 
 
-@router.get("/freeze", summary="Whether anything may be executed now, and who has asked to lift a freeze")
+@router.get(
+    "/freeze",
+    dependencies=[needs("viewer")],
+    summary="Whether anything may be executed now, and who has asked to lift a freeze",
+)
 def show_freeze(services: ServicesDep) -> FreezeOut:
     with services.store.read() as session:
         return _state(services, session)
 
 
-@router.post("/freeze", summary="Stop: nothing is executed until this is lifted")
+@router.post(
+    "/freeze", dependencies=[needs("operator", "propose")], summary="Stop: nothing is executed until this is lifted"
+)
 def set_freeze(services: ServicesDep, body: FreezeBody, idempotency_key: IdempotencyKey = None) -> FreezeOut:
     with services.store.write() as session:
         freeze(services, session, person=body.person, reason=body.reason)
         return _state(services, session)
 
 
-@router.delete("/freeze", summary="Ask that executions start again; with the second person's word they do")
+@router.delete(
+    "/freeze",
+    dependencies=[needs("approver", "decide")],
+    summary="Ask that executions start again; with the second person's word they do",
+)
 def lift_freeze(services: ServicesDep, body: UnfreezeBody) -> FreezeOut:
     with services.store.write() as session:
         unfreeze(services, session, person=body.person, reason=body.reason)

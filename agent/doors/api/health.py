@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from agent.doors.access import public
 from agent.doors.api.inputs import ServicesDep
 from agent.store.migrate import require_current
 
@@ -21,12 +22,14 @@ class Ready(BaseModel):
     people: int = Field(description="how many people approvals.yaml names; with none, nothing can be approved")
 
 
-@router.get("/healthz", summary="The process answers")
+@router.get("/healthz", dependencies=[public()], summary="The process answers")
 def healthz() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", summary="The database is there and current, and approvals.yaml can be read")
+@router.get(
+    "/readyz", dependencies=[public()], summary="The database is there and current, and approvals.yaml can be read"
+)
 def readyz(services: ServicesDep) -> Ready:
     from agent.store import queries
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.doors.access import needs
 from agent.doors.api.audit import AuditOut
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Since, Word
 from agent.doors.api.paging import Page, page
@@ -89,7 +90,7 @@ def proposals_of(session: Session, incident: Incident) -> Sequence[Proposal]:
     ).all()
 
 
-@router.get("/alerts", summary="Alerts, newest first")
+@router.get("/alerts", dependencies=[needs("viewer")], summary="Alerts, newest first")
 def list_alerts(
     services: ServicesDep,
     model: Annotated[Word | None, Query()] = None,
@@ -112,7 +113,7 @@ def list_alerts(
         return Page(items=[AlertOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 
 
-@router.get("/incidents", summary="Incidents, newest first")
+@router.get("/incidents", dependencies=[needs("viewer")], summary="Incidents, newest first")
 def list_incidents(
     services: ServicesDep,
     model: Annotated[Word | None, Query()] = None,
@@ -130,7 +131,11 @@ def list_incidents(
         return Page(items=[IncidentOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 
 
-@router.get("/incidents/{id}", summary="One incident, with its diagnosis, proposals and timeline")
+@router.get(
+    "/incidents/{id}",
+    dependencies=[needs("viewer")],
+    summary="One incident, with its diagnosis, proposals and timeline",
+)
 def show_incident(services: ServicesDep, id: RecordId) -> IncidentDetail:
     with services.store.read() as session:
         row = queries.by_id(session, Incident, id)

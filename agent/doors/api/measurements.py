@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
+from agent.doors.access import needs
 from agent.doors.api.inputs import CursorText, Limit, ModelName, ServicesDep, Since, Word
 from agent.doors.api.models import DeploymentOut
 from agent.doors.api.paging import Page, page
@@ -60,7 +61,9 @@ def read_measurement(row: MeasurementRow) -> MeasurementOut:
     return MeasurementOut.model_validate(row, from_attributes=True)
 
 
-@router.get("/models/{name}/measurements", summary="What the monitors measured, newest first")
+@router.get(
+    "/models/{name}/measurements", dependencies=[needs("viewer")], summary="What the monitors measured, newest first"
+)
 def list_measurements(
     services: ServicesDep,
     name: ModelName,
@@ -86,7 +89,9 @@ def list_measurements(
         return Page(items=[read_measurement(row) for row in rows], next=after)
 
 
-@router.get("/models/{name}/drift", summary="How far the inputs have moved, at the latest look")
+@router.get(
+    "/models/{name}/drift", dependencies=[needs("viewer")], summary="How far the inputs have moved, at the latest look"
+)
 def show_drift(services: ServicesDep, name: ModelName) -> Drift:
     with services.store.read() as session:
         queries.spec_of(session, name)
@@ -105,7 +110,7 @@ def show_drift(services: ServicesDep, name: ModelName) -> Drift:
         )
 
 
-@router.get("/models/{name}/performance", summary="The headline metric over time")
+@router.get("/models/{name}/performance", dependencies=[needs("viewer")], summary="The headline metric over time")
 def show_performance(services: ServicesDep, name: ModelName, since: Since = None, limit: Limit = 200) -> Performance:
     with services.store.read() as session:
         spec = queries.spec_of(session, name)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.doors.access import needs
 from agent.doors.api.inputs import ModelName, ServicesDep
 from agent.store import queries
 from agent.store.tables import Model, Proposal
@@ -92,13 +93,13 @@ def read_model(session: Session, spec: ModelSpec) -> ModelOut:
     )
 
 
-@router.get("/models", summary="Every model under watch")
+@router.get("/models", dependencies=[needs("viewer")], summary="Every model under watch")
 def list_models(services: ServicesDep) -> ModelList:
     with services.store.read() as session:
         return ModelList(items=[read_model(session, spec) for spec in queries.specs(session).values()])
 
 
-@router.get("/models/{name}", summary="One model")
+@router.get("/models/{name}", dependencies=[needs("viewer")], summary="One model")
 def show_model(services: ServicesDep, name: ModelName) -> ModelDetail:
     with services.store.read() as session:
         spec = queries.spec_of(session, name)
@@ -112,7 +113,11 @@ def show_model(services: ServicesDep, name: ModelName) -> ModelDetail:
         )
 
 
-@router.get("/models/{name}/versions", summary="A model's versions in the registry, newest first")
+@router.get(
+    "/models/{name}/versions",
+    dependencies=[needs("viewer")],
+    summary="A model's versions in the registry, newest first",
+)
 def list_versions(services: ServicesDep, name: ModelName) -> VersionList:
     with services.store.read() as session:
         queries.spec_of(session, name)

@@ -8,6 +8,7 @@ from uuid import uuid4
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from agent.doors.access import needs
 from agent.doors.api.inputs import IdempotencyKey, ModelName, Row, ServicesDep
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -68,7 +69,12 @@ class LabelsStored(BaseModel):
     data_version: str
 
 
-@router.post("/models/{name}/predictions", summary="Store what a model answered", status_code=201)
+@router.post(
+    "/models/{name}/predictions",
+    dependencies=[needs("operator", "ingest")],
+    summary="Store what a model answered",
+    status_code=201,
+)
 def add_predictions(
     services: ServicesDep, name: ModelName, body: PredictionRows, idempotency_key: IdempotencyKey = None
 ) -> PredictionsStored:
@@ -86,7 +92,12 @@ def add_predictions(
     )
 
 
-@router.post("/models/{name}/labels", summary="Store what turned out to be true", status_code=201)
+@router.post(
+    "/models/{name}/labels",
+    dependencies=[needs("operator", "ingest")],
+    summary="Store what turned out to be true",
+    status_code=201,
+)
 def add_labels(
     services: ServicesDep, name: ModelName, body: LabelRows, idempotency_key: IdempotencyKey = None
 ) -> LabelsStored:

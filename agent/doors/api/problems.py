@@ -13,7 +13,17 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
-from agent.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable, WatchkeeperError
+from agent.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    SignInAgain,
+    TooMany,
+    Unavailable,
+    WatchkeeperError,
+)
 from tools.clean import clean_text
 
 log = logging.getLogger(__name__)
@@ -21,6 +31,9 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: tuple[tuple[type[WatchkeeperError], int], ...] = (
     (NotFound, 404),
     (InvalidInput, 422),
+    (NotSignedIn, 401),
+    (SignInAgain, 403),
+    (TooMany, 429),
     (NotAllowed, 403),
     (Conflict, 409),
     (Unavailable, 503),
@@ -47,7 +60,7 @@ class Problem(BaseModel):
 
 RESPONSES: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": HTTPStatus(status).phrase}
-    for status in (403, 404, 409, 422, 503)
+    for status in (401, 403, 404, 409, 422, 429, 503)
 }
 
 
@@ -93,6 +106,10 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         )
     problem.instance = clean_text(request.url.path)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if isinstance(error, NotSignedIn):
+        headers["www-authenticate"] = 'Bearer realm="watchkeeper"'
+    if isinstance(error, TooMany):
+        headers["retry-after"] = str(error.wait)
     if problem.status == 503:
         headers["retry-after"] = "5"
     return JSONResponse(problem.model_dump(exclude_defaults=not problem.errors), problem.status, headers, MEDIA_TYPE)

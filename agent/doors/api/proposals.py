@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import NotFound
+from agent.doors.access import needs
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
 from agent.pipeline import approve as decisions
@@ -169,7 +170,9 @@ def read_proposal(services: Services, session: Session, row: Proposal) -> Propos
     )
 
 
-@router.get("/proposals", summary="Proposals, newest first; `state=pending` is the queue")
+@router.get(
+    "/proposals", dependencies=[needs("viewer")], summary="Proposals, newest first; `state=pending` is the queue"
+)
 def list_proposals(
     services: ServicesDep,
     state: Annotated[Word | None, Query(examples=["pending"])] = None,
@@ -187,13 +190,17 @@ def list_proposals(
         return Page(items=[ProposalOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 
 
-@router.get("/proposals/{id}", summary="One proposal")
+@router.get("/proposals/{id}", dependencies=[needs("viewer")], summary="One proposal")
 def show_proposal(services: ServicesDep, id: RecordId) -> ProposalDetail:
     with services.store.read() as session:
         return read_proposal(services, session, queries.by_id(session, Proposal, id))
 
 
-@router.get("/proposals/{id}/policy", summary="Who may decide on it, how many are still needed, and why")
+@router.get(
+    "/proposals/{id}/policy",
+    dependencies=[needs("viewer")],
+    summary="Who may decide on it, how many are still needed, and why",
+)
 def explain_proposal(
     services: ServicesDep,
     id: RecordId,
@@ -220,7 +227,11 @@ def explain_proposal(
     )
 
 
-@router.post("/proposals/{id}/approve", summary="Approve; the approval that completes the quorum releases it")
+@router.post(
+    "/proposals/{id}/approve",
+    dependencies=[needs("approver", "decide")],
+    summary="Approve; the approval that completes the quorum releases it",
+)
 def approve_proposal(
     services: ServicesDep, id: RecordId, body: ApproveBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
@@ -228,7 +239,11 @@ def approve_proposal(
     return show_proposal(services, row.id)
 
 
-@router.post("/proposals/{id}/reject", summary="Turn it down; with enough rejections it never runs")
+@router.post(
+    "/proposals/{id}/reject",
+    dependencies=[needs("approver", "decide")],
+    summary="Turn it down; with enough rejections it never runs",
+)
 def reject_proposal(
     services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
@@ -236,7 +251,11 @@ def reject_proposal(
     return show_proposal(services, row.id)
 
 
-@router.post("/proposals/{id}/withdraw", summary="Take it back while it waits for a decision")
+@router.post(
+    "/proposals/{id}/withdraw",
+    dependencies=[needs("operator", "propose")],
+    summary="Take it back while it waits for a decision",
+)
 def withdraw_proposal(
     services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
@@ -244,7 +263,11 @@ def withdraw_proposal(
     return show_proposal(services, row.id)
 
 
-@router.post("/proposals/{id}/cancel", summary="End what is approved or runs; never in the middle of a switch")
+@router.post(
+    "/proposals/{id}/cancel",
+    dependencies=[needs("approver", "decide")],
+    summary="End what is approved or runs; never in the middle of a switch",
+)
 def cancel_proposal(
     services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
 ) -> ProposalDetail:
@@ -253,7 +276,9 @@ def cancel_proposal(
     return show_proposal(services, row.id)
 
 
-@router.get("/executions/{id}", tags=["executions"], summary="One execution with its steps")
+@router.get(
+    "/executions/{id}", dependencies=[needs("viewer")], tags=["executions"], summary="One execution with its steps"
+)
 def show_execution(services: ServicesDep, id: RecordId) -> ExecutionOut:
     with services.store.read() as session:
         row = session.get(Execution, id)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import NotFound
+from agent.doors.access import needs
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Word
 from agent.doors.api.paging import Page, page
 from agent.reports.render import render
@@ -44,7 +45,7 @@ def find_report(session: Session, wanted: str) -> Report:
     return row
 
 
-@router.get("/reports", summary="Reports, newest first")
+@router.get("/reports", dependencies=[needs("viewer")], summary="Reports, newest first")
 def list_reports(
     services: ServicesDep,
     model: Annotated[Word | None, Query()] = None,
@@ -72,6 +73,7 @@ def list_reports(
 
 @router.get(
     "/reports/{id}",
+    dependencies=[needs("viewer")],
     summary="One report",
     response_class=Response,
     responses={200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "the report"}},
