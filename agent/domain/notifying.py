@@ -24,6 +24,8 @@ JOURNAL, SLACK, MAIL, WEBHOOK, APPRISE, PUSH = "journal", "slack", "mail", "webh
 CHANNELS = (JOURNAL, SLACK, MAIL, WEBHOOK, APPRISE, PUSH)
 DECISIONS = ("proposal", "reminder", "escalated")
 """Kinds of events that wait for a person: no digest holds them back."""
+UPDATE = "update"
+"""The kind of an event that only brings up to date what stands in Slack, at its recipient; nobody else is told."""
 Severity = Literal["info", "warning", "critical"]
 
 _SLACK_PLACE = re.compile(r"^(#[^\s#]{1,80}|[CGDUW][A-Z0-9]{5,20})$")

@@ -140,13 +140,16 @@ def _try(services: Services, claim: Claim, pace: Pace) -> str:
 
 
 def _send(services: Services, claim: Claim, channel: Channel, pace: Pace) -> None:
-    for post in _posts(services, claim.event):
-        if post.message.key in claim.sent:
-            continue
+    while (post := _next(services, claim)) is not None:
         message = replace(post.message, again=claim.again)
         pace.wait(channel.pace)
         receipt = channel.deliver(message)
         record_post(services, claim, post, receipt)
+
+
+def _next(services: Services, claim: Claim) -> Post | None:
+    """The first post that has not arrived. Composed anew each time: a thread is answered when its root is there."""
+    return next((post for post in _posts(services, claim.event) if post.message.key not in claim.sent), None)
 
 
 def _posts(services: Services, event: Event) -> list[Post]:

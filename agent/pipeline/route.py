@@ -15,6 +15,7 @@ from agent.domain.notifying import (
     DECISIONS,
     JOURNAL,
     SLACK,
+    UPDATE,
     Notifications,
     Route,
     grave_enough,
@@ -101,6 +102,8 @@ def _targets(
     wall: datetime,
 ) -> list[Target]:
     """Each address once; a person's own wish goes before a route to the same address."""
+    if row.kind == UPDATE:
+        return [Target(SLACK, row.recipient)] if SLACK in services.channels else []
     found = {(JOURNAL, ""): Target(JOURNAL, "")}
     for person in people:
         for target in _wanted_by(person, row, wall):
