@@ -10,69 +10,45 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
-from sqlalchemy import ColumnElement, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope as AsgiScope
 
-from agent.domain.errors import InvalidInput, NotAllowed, NotFound, NotSignedIn, SignInAgain
-from agent.domain.policy import folded
-from agent.domain.roles import NEVER_AN_AGENTS, Role, Scope, reaches
+from agent.domain.errors import NotAllowed, NotSignedIn
+from agent.domain.roles import NEVER_AN_AGENTS, Role, Scope
 from agent.doors.api.inputs import ServicesDep
 from agent.doors.guard import SAFE
 from agent.doors.limits import Limits
+from agent.doors.principal import ANONYMOUS, LOCAL, Principal, acting, require_fresh, require_sight, within
+from agent.doors.sight import require_path_in_sight
 from agent.pipeline import people, sessions, tokens
 from agent.pipeline.services import Services
 from agent.store.tables import Model
-from tools.context import Caller
+
+__all__ = [
+    "Principal",
+    "PrincipalDep",
+    "acting",
+    "csrf_of",
+    "needs",
+    "public",
+    "require_fresh",
+    "require_sight",
+    "signed",
+    "within",
+]
 
 COOKIE = "watchkeeper"
 API = "/api/v1"
-Kind = Literal["person", "token", "agent", "anonymous", "local"]
 RoleName = Literal["viewer", "operator", "approver", "admin"]
 ScopeName = Literal["read", "propose", "ingest", "decide", "admin"]
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks. models: patterns of names that they may see; None is all. fresh: they signed in within ten minutes.
-    through: the token or the session they come with."""
-
-    name: str
-    kind: Kind
-    role: Role | None
-    models: tuple[str, ...] | None = None
-    fresh: bool = False
-    scopes: frozenset[str] | None = None
-    through: str = ""
-    person_id: str = ""
-    csrf: str = field(default="", repr=False)
-
-    def sees(self, model: str) -> bool:
-        return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
-
-    def may(self, role: Role | str, scope: Scope | str = Scope.READ) -> bool:
-        """Whether they have this role, and their token this scope."""
-        if self.kind == "agent" and scope in NEVER_AN_AGENTS:
-            return False
-        return reaches(self.role, role) and (self.scopes is None or scope in self.scopes)
-
-    @property
-    def caller(self) -> Caller:
-        """The same for a tool or a conversation."""
-        models = None if self.models is None else frozenset(self.models)
-        kind: Literal["person", "token", "agent"] = self.kind if self.kind in ("token", "agent") else "person"
-        return Caller(self.name, kind, models, may_propose=self.may("operator", "propose"), through=self.through)
-
-
-ANONYMOUS = Principal("", "anonymous", None)
-LOCAL = Principal("", "local", Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +155,7 @@ PrincipalDep = Annotated[Principal, Depends(principal_of)]
 def needs(role: RoleName, scope: ScopeName = "read") -> Any:
     """A route for people of at least this role, and for tokens that have this scope too."""
 
-    async def check(request: Request, principal: PrincipalDep) -> None:
+    async def check(request: Request, services: ServicesDep, principal: PrincipalDep) -> None:
         _limits(request).spend(principal.through or principal.name or "local", free=principal.kind == "local")
         if principal.kind == "anonymous":
             raise NotSignedIn("Sign in first, or send an API token as `Authorization: Bearer TOKEN`.")
@@ -187,6 +163,8 @@ def needs(role: RoleName, scope: ScopeName = "read") -> Any:
             raise NotAllowed(_refusal(principal, role, scope))
         if principal.kind == "person" and request.method not in SAFE:
             await require_csrf(request, principal.csrf)
+        if principal.models is not None:
+            await run_in_threadpool(require_path_in_sight, request, services, principal)
 
     return _declared(check, Rule("needs", Role(role), Scope(scope)))
 
@@ -226,41 +204,6 @@ def _refusal(principal: Principal, role: str, scope: str) -> str:
     if principal.scopes is not None and scope not in principal.scopes:
         return f"This token lacks the scope {scope!r}; it has {', '.join(sorted(principal.scopes)) or 'none'}."
     return f"This takes the role {role} (or above), and {principal.name!r} is {principal.role}; an admin can change it."
-
-
-def require_fresh(principal: Principal) -> None:
-    """Raises: SignInAgain unless whoever asks has signed in within ten minutes; not asked while nobody signs in."""
-    if principal.kind != "local" and not principal.fresh:
-        raise SignInAgain(
-            "This is of high risk: it takes a person who has signed in within the last ten minutes. Sign in again."
-        )
-
-
-def acting(principal: Principal, said: str | None) -> str:
-    """In whose name something is done: who is signed in; where nobody signs in, who they say they are.
-
-    Raises: InvalidInput when nobody is named, NotAllowed when somebody names another.
-    """
-    if principal.kind == "local":
-        if not said:
-            raise InvalidInput("person: say who you are, by the name that approvals.yaml has for you.")
-        return said
-    if said and folded(said) != folded(principal.name):
-        raise NotAllowed(f"You are {principal.name!r} here and cannot act as {said[:100]!r}.")
-    return principal.name
-
-
-def within(principal: Principal, session: Session, column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-    """The condition that a row is of a model which they may see."""
-    if principal.models is None:
-        return true()
-    return column.in_([name for name in session.scalars(select(Model.name)) if principal.sees(name)])
-
-
-def require_sight(principal: Principal, model: str | None, said: str) -> None:
-    """Raises: NotFound, as if it were not there, for what is of a model that they may not see."""
-    if not (principal.models is None if model is None else principal.sees(model)):
-        raise NotFound(said)
 
 
 def csrf_of(request: Request) -> str:

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from agent.conversation.chat import reply
-from agent.conversation.desk import Caller
 from agent.conversation.resting import spoken_of
-from agent.doors.access import needs
+from agent.doors.access import PrincipalDep, needs
+from agent.doors.api.chat import caller_of
 from agent.doors.api.inputs import IdempotencyKey, ServicesDep, Text
 from agent.pipeline.desk import desk_of
 
@@ -33,10 +33,12 @@ class QuestionAnswered(BaseModel):
 
 
 @router.post("/ask", dependencies=[needs("viewer")], summary="One question: what is wrong, why, what is waiting")
-def ask(services: ServicesDep, body: Question, idempotency_key: IdempotencyKey = None) -> QuestionAnswered:
+def ask(
+    services: ServicesDep, principal: PrincipalDep, body: Question, idempotency_key: IdempotencyKey = None
+) -> QuestionAnswered:
     key = idempotency_key or secrets.token_hex(8)
-    caller = Caller("web", "person", None, may_propose=True)
-    answer = reply(desk_of(services), f"web:ask:{key}", body.question, caller, once=key)
+    caller = caller_of(principal, "web")
+    answer = reply(desk_of(services), f"web:ask:{caller.name}:{key}", body.question, caller, once=key)
     facts = [one["result"] for one in answer.evidence]
     data = {"models": spoken_of(answer.evidence), "facts": facts}
     return QuestionAnswered(

@@ -20,7 +20,7 @@ from agent.conversation.chat import Reply, reply
 from agent.conversation.deadline import Stop, Stopped
 from agent.conversation.desk import Caller, Event
 from agent.domain.errors import WatchkeeperError
-from agent.doors.access import needs
+from agent.doors.access import Principal, PrincipalDep, acting, needs
 from agent.doors.api import problems
 from agent.doors.api.inputs import IdempotencyKey, Person, RecordId, ServicesDep, Text
 from agent.pipeline.desk import desk_of
@@ -29,6 +29,8 @@ from agent.store.tables import Conversation
 
 router = APIRouter(tags=["chat"])
 log = logging.getLogger(__name__)
+ANYBODY = "web"
+"""Who talks where nobody signs in and nobody says."""
 BEAT = 10.0
 """Seconds after which a stream that has nothing to say shows that it lives."""
 EVENTS = """`status` (what is being done), `token` (the next piece of the answer), `tool` (a call and how it ended),
@@ -41,7 +43,7 @@ class Said(BaseModel):
 
     text: Text = Field(min_length=1, examples=["what is wrong?"])
     conversation: Annotated[str | None, Field(max_length=60, examples=["c-7k2m9xq4c1"])] = None
-    person: Person = "web"
+    person: Person = ANYBODY
 
 
 class AnswerOut(BaseModel):
@@ -85,7 +87,7 @@ class ConversationList(BaseModel):
 
 
 class Judgement(BaseModel):
-    person: Person = "web"
+    person: Person = ANYBODY
     thumb: Literal["up", "down"]
     reason: Text = ""
 
@@ -98,9 +100,12 @@ class JudgementOut(BaseModel):
     at: datetime
 
 
-def _caller(person: str) -> Caller:
-    """There is no sign-in yet: whoever reaches the port reads everything, as on the other routes."""
-    return Caller(person, "person", None, may_propose=True)
+def caller_of(principal: Principal, said: str) -> Caller:
+    """Who talks: who is signed in; where nobody signs in, who they say they are, and they read everything."""
+    if principal.kind == "local":
+        return Caller(said, "person", None, may_propose=True)
+    acting(principal, "" if said == ANYBODY else said)
+    return principal.caller
 
 
 @router.post(
@@ -113,13 +118,14 @@ def _caller(person: str) -> Caller:
 )
 def chat(
     services: ServicesDep,
+    principal: PrincipalDep,
     body: Said,
     accept: Annotated[str, Header()] = "text/event-stream",
     idempotency_key: IdempotencyKey = None,
 ) -> StreamingResponse | AnswerOut:
-    caller = _caller(body.person)
+    caller = caller_of(principal, body.person)
     once = idempotency_key or ""
-    place = body.conversation or f"web:{once or secrets.token_hex(8)}"
+    place = body.conversation or f"web:{caller.name}:{once or secrets.token_hex(8)}"
     if body.conversation is not None:  # who may not read it hears so at once, as any problem
         with services.store.read() as session:
             turns.by_id(session, body.conversation, caller)
@@ -129,9 +135,11 @@ def chat(
 
 
 @router.get("/chat", dependencies=[needs("viewer")], summary="A person's latest conversations")
-def list_conversations(services: ServicesDep, person: Annotated[Person, Query()] = "web") -> ConversationList:
+def list_conversations(
+    services: ServicesDep, principal: PrincipalDep, person: Annotated[Person, Query()] = ANYBODY
+) -> ConversationList:
     with services.store.read() as session:
-        rows = turns.listed(session, _caller(person))
+        rows = turns.listed(session, caller_of(principal, person))
         return ConversationList(items=[ConversationOut.model_validate(row, from_attributes=True) for row in rows])
 
 
@@ -139,10 +147,10 @@ def list_conversations(services: ServicesDep, person: Annotated[Person, Query()]
     "/chat/{id}", dependencies=[needs("viewer")], summary="One conversation, with the evidence behind each answer"
 )
 def show_conversation(
-    services: ServicesDep, id: RecordId, person: Annotated[Person, Query()] = "web"
+    services: ServicesDep, principal: PrincipalDep, id: RecordId, person: Annotated[Person, Query()] = ANYBODY
 ) -> ConversationDetail:
     with services.store.read() as session:
-        row, caller = turns.by_id(session, id, _caller(person)), _caller(person)
+        row, caller = turns.by_id(session, id, caller_of(principal, person)), caller_of(principal, person)
         return ConversationDetail(
             **ConversationOut.model_validate(row, from_attributes=True).model_dump(),
             messages=_messages(session, row, caller),
@@ -152,10 +160,16 @@ def show_conversation(
 @router.post(
     "/chat/messages/{id}/feedback", dependencies=[needs("viewer")], summary="Say whether an answer was good, and why"
 )
-def judge(services: ServicesDep, id: RecordId, body: Judgement, idempotency_key: IdempotencyKey = None) -> JudgementOut:
+def judge(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    id: RecordId,
+    body: Judgement,
+    idempotency_key: IdempotencyKey = None,
+) -> JudgementOut:
     with services.store.write() as session:
         at = services.now(session)
-        given, row = turns.judged(session, id, _caller(body.person), body.thumb, body.reason, at)
+        given, row = turns.judged(session, id, caller_of(principal, body.person), body.thumb, body.reason, at)
         return JudgementOut(id=given.id, message=row.id, thumb=given.thumb, reason=given.reason, at=given.at)
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from agent.doors.access import needs
+from agent.doors.access import PrincipalDep, acting, needs
 from agent.doors.api.inputs import IdempotencyKey, Person, ServicesDep, Text
 from agent.pipeline.freeze import freeze, unfreeze, who_asked
 from agent.pipeline.services import Services
@@ -38,12 +38,12 @@ class FreezeOut(BaseModel):
 
 
 class FreezeBody(BaseModel):
-    person: Person = Field(examples=["ada"])
+    person: Person | None = Field(None, examples=["ada"], description="who; where people sign in, who is signed in")
     reason: Text = Field(min_length=1, examples=["the warehouse is being moved"])
 
 
 class UnfreezeBody(BaseModel):
-    person: Person = Field(examples=["ada"])
+    person: Person | None = Field(None, examples=["ada"], description="who; where people sign in, who is signed in")
     reason: Text = ""
 
 
@@ -76,9 +76,11 @@ def show_freeze(services: ServicesDep) -> FreezeOut:
 @router.post(
     "/freeze", dependencies=[needs("operator", "propose")], summary="Stop: nothing is executed until this is lifted"
 )
-def set_freeze(services: ServicesDep, body: FreezeBody, idempotency_key: IdempotencyKey = None) -> FreezeOut:
+def set_freeze(
+    services: ServicesDep, principal: PrincipalDep, body: FreezeBody, idempotency_key: IdempotencyKey = None
+) -> FreezeOut:
     with services.store.write() as session:
-        freeze(services, session, person=body.person, reason=body.reason)
+        freeze(services, session, person=acting(principal, body.person), reason=body.reason)
         return _state(services, session)
 
 
@@ -87,7 +89,7 @@ def set_freeze(services: ServicesDep, body: FreezeBody, idempotency_key: Idempot
     dependencies=[needs("approver", "decide")],
     summary="Ask that executions start again; with the second person's word they do",
 )
-def lift_freeze(services: ServicesDep, body: UnfreezeBody) -> FreezeOut:
+def lift_freeze(services: ServicesDep, principal: PrincipalDep, body: UnfreezeBody) -> FreezeOut:
     with services.store.write() as session:
-        unfreeze(services, session, person=body.person, reason=body.reason)
+        unfreeze(services, session, person=acting(principal, body.person), reason=body.reason)
         return _state(services, session)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.doors.access import needs
+from agent.doors.access import PrincipalDep, needs, within
 from agent.doors.api.audit import AuditOut
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Since, Word
 from agent.doors.api.paging import Page, page
@@ -93,6 +93,7 @@ def proposals_of(session: Session, incident: Incident) -> Sequence[Proposal]:
 @router.get("/alerts", dependencies=[needs("viewer")], summary="Alerts, newest first")
 def list_alerts(
     services: ServicesDep,
+    principal: PrincipalDep,
     model: Annotated[Word | None, Query()] = None,
     firing: Annotated[
         bool | None, Query(description="only those that fire now, or only those that have cleared")
@@ -109,6 +110,7 @@ def list_alerts(
     if since is not None:
         query = query.where(Alert.last_seen >= since)
     with services.store.read() as session:
+        query = query.where(within(principal, session, Alert.model))
         rows, after = page(session, query, (Alert.first_seen, Alert.id), cursor, limit)
         return Page(items=[AlertOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 
@@ -116,6 +118,7 @@ def list_alerts(
 @router.get("/incidents", dependencies=[needs("viewer")], summary="Incidents, newest first")
 def list_incidents(
     services: ServicesDep,
+    principal: PrincipalDep,
     model: Annotated[Word | None, Query()] = None,
     state: Annotated[Word | None, Query(examples=["waiting"], description="a state, or `unresolved`")] = None,
     cursor: CursorText = None,
@@ -127,6 +130,7 @@ def list_incidents(
     if state is not None:
         query = query.where(Incident.state != "resolved" if state == "unresolved" else Incident.state == state)
     with services.store.read() as session:
+        query = query.where(within(principal, session, Incident.model))
         rows, after = page(session, query, (Incident.opened_at, Incident.id), cursor, limit)
         return Page(items=[IncidentOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 

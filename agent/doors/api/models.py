@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.doors.access import needs
+from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import ModelName, ServicesDep
 from agent.store import queries
 from agent.store.tables import Model, Proposal
@@ -94,9 +94,11 @@ def read_model(session: Session, spec: ModelSpec) -> ModelOut:
 
 
 @router.get("/models", dependencies=[needs("viewer")], summary="Every model under watch")
-def list_models(services: ServicesDep) -> ModelList:
+def list_models(services: ServicesDep, principal: PrincipalDep) -> ModelList:
     with services.store.read() as session:
-        return ModelList(items=[read_model(session, spec) for spec in queries.specs(session).values()])
+        return ModelList(
+            items=[read_model(session, spec) for name, spec in queries.specs(session).items() if principal.sees(name)]
+        )
 
 
 @router.get("/models/{name}", dependencies=[needs("viewer")], summary="One model")

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import NotFound
-from agent.doors.access import needs
+from agent.doors import deciding
+from agent.doors.access import PrincipalDep, acting, needs, within
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
 from agent.pipeline import approve as decisions
@@ -109,13 +110,17 @@ class ExecutionOut(BaseModel):
 class ApproveBody(BaseModel):
     """`digest`: what the person was shown."""
 
-    person: Person = Field(examples=["ada"])
+    person: Person | None = Field(
+        None, examples=["ada"], description="who decides; where people sign in, who is signed in"
+    )
     reason: Text = ""
     digest: Word | None = None
 
 
 class RejectBody(BaseModel):
-    person: Person = Field(examples=["ada"])
+    person: Person | None = Field(
+        None, examples=["ada"], description="who decides; where people sign in, who is signed in"
+    )
     reason: Text = Field(min_length=1, examples=["the data team repairs it at the source tonight"])
     digest: Word | None = None
 
@@ -175,6 +180,7 @@ def read_proposal(services: Services, session: Session, row: Proposal) -> Propos
 )
 def list_proposals(
     services: ServicesDep,
+    principal: PrincipalDep,
     state: Annotated[Word | None, Query(examples=["pending"])] = None,
     model: Annotated[Word | None, Query()] = None,
     cursor: CursorText = None,
@@ -186,6 +192,7 @@ def list_proposals(
     if model is not None:
         query = query.where(Proposal.model == model)
     with services.store.read() as session:
+        query = query.where(within(principal, session, Proposal.model))
         rows, after = page(session, query, (Proposal.created_at, Proposal.id), cursor, limit)
         return Page(items=[ProposalOut.model_validate(row, from_attributes=True) for row in rows], next=after)
 
@@ -233,9 +240,13 @@ def explain_proposal(
     summary="Approve; the approval that completes the quorum releases it",
 )
 def approve_proposal(
-    services: ServicesDep, id: RecordId, body: ApproveBody, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    principal: PrincipalDep,
+    id: RecordId,
+    body: ApproveBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> ProposalDetail:
-    row = decisions.approve(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    row = deciding.approve(services, principal, id, said=body.person, reason=body.reason, digest=body.digest)
     return show_proposal(services, row.id)
 
 
@@ -245,9 +256,13 @@ def approve_proposal(
     summary="Turn it down; with enough rejections it never runs",
 )
 def reject_proposal(
-    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    principal: PrincipalDep,
+    id: RecordId,
+    body: RejectBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> ProposalDetail:
-    row = decisions.reject(services, id, person=body.person, reason=body.reason, digest=body.digest)
+    row = deciding.reject(services, principal, id, said=body.person, reason=body.reason, digest=body.digest)
     return show_proposal(services, row.id)
 
 
@@ -257,9 +272,13 @@ def reject_proposal(
     summary="Take it back while it waits for a decision",
 )
 def withdraw_proposal(
-    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    principal: PrincipalDep,
+    id: RecordId,
+    body: RejectBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> ProposalDetail:
-    row = decisions.withdraw(services, id, person=body.person, reason=body.reason)
+    row = decisions.withdraw(services, id, person=acting(principal, body.person), reason=body.reason)
     return show_proposal(services, row.id)
 
 
@@ -269,10 +288,14 @@ def withdraw_proposal(
     summary="End what is approved or runs; never in the middle of a switch",
 )
 def cancel_proposal(
-    services: ServicesDep, id: RecordId, body: RejectBody, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    principal: PrincipalDep,
+    id: RecordId,
+    body: RejectBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> ProposalDetail:
     with services.store.write() as session:
-        row = cancel(services, session, id, person=body.person, reason=body.reason)
+        row = cancel(services, session, id, person=acting(principal, body.person), reason=body.reason)
     return show_proposal(services, row.id)
 
 

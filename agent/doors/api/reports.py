@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import NotFound
-from agent.doors.access import needs
+from agent.doors.access import PrincipalDep, needs, within
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Word
 from agent.doors.api.paging import Page, page
 from agent.reports.render import render
@@ -48,6 +48,7 @@ def find_report(session: Session, wanted: str) -> Report:
 @router.get("/reports", dependencies=[needs("viewer")], summary="Reports, newest first")
 def list_reports(
     services: ServicesDep,
+    principal: PrincipalDep,
     model: Annotated[Word | None, Query()] = None,
     cursor: CursorText = None,
     limit: Limit = 50,
@@ -56,6 +57,7 @@ def list_reports(
     if model is not None:
         query = query.where(Report.model == model)
     with services.store.read() as session:
+        query = query.where(within(principal, session, Report.model))
         rows, after = page(session, query, (Report.created_at, Report.id), cursor, limit)
         items = [
             ReportOut(
