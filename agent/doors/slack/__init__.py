@@ -1,0 +1,1 @@
+"""Slack: the first door. One set of handlers behind Socket Mode and HTTP."""
