@@ -21,8 +21,8 @@ from agent.domain.errors import InvalidInput, NotAllowed
 MOST_BYTES = 16 * 1024 * 1024
 SAFE = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS: Mapping[str, str] = {
     "content-security-policy": CONTENT_POLICY,

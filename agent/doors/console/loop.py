@@ -10,16 +10,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentState
-from agent.domain.wording import visible
 from agent.doors.console.charts import Mark, Point, Span, sparkline
+from agent.doors.console.page import Bar, read_bar
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
 from agent.pipeline.card import Card, make_card
-from agent.pipeline.freeze import Asked, next_step, who_asked
 from agent.pipeline.propose import waiting
 from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Approval, Control, Diagnosis, Incident, MeasurementRow, MonitorRun, Proposal
+from agent.store.tables import Approval, Diagnosis, Incident, MeasurementRow, MonitorRun, Proposal
 from ml.results import Status
 from ml.spec import ModelSpec
 
@@ -46,18 +45,6 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """What stands on top of every page."""
-
-    now: datetime
-    replayed: bool
-    control: Control
-    people: list[str]
-    lifting: str
-    may_lift: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Loop:
     bar: Bar
     models: list[ModelCard]
@@ -66,26 +53,6 @@ class Loop:
     last_look: datetime | None
     open: int = 0
     escalated: list[Story] = field(default_factory=list)
-
-
-def read_bar(services: Services, session: Session) -> Bar:
-    control, asked = queries.control(session), who_asked(services, session)
-    return Bar(
-        control.replayed_now or services.wall(),
-        control.replayed_now is not None,
-        control,
-        sorted(services.policy().people),
-        _lifting(asked) if control.frozen else "",
-        list(asked.could),
-    )
-
-
-def _lifting(asked: Asked) -> str:
-    """Who has asked to lift the kill switch, and what it still takes."""
-    names = ", ".join(visible(one.person, 60) for one in asked.by)
-    if asked.missing > len(asked.could):
-        return next_step(asked)
-    return f"{names} asked to lift it; one more must." if names and asked.missing == 1 else next_step(asked)
 
 
 def read_loop(services: Services, session: Session) -> Loop:

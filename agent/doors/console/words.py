@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from agent.domain.wording import figure, shown
+from agent.domain.wording import figure, length, shown
 
 
 def moment(value: datetime | str | None) -> Markup:
@@ -18,7 +19,7 @@ def moment(value: datetime | str | None) -> Markup:
             return escape(value)
     if value is None:
         return Markup("–")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+    return Markup('<time datetime="{}" title="{} UTC" data-local>{}</time>').format(
         value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S}", f"{value:%-d %b %Y, %H:%M}"
     )
 
@@ -48,3 +49,31 @@ def metric_name(name: str) -> str:
         "brier": "Brier score",
     }
     return known.get(name, name.replace("_", " "))
+
+
+def ago(value: datetime | None, now: datetime) -> str:
+    """How long ago, in its largest unit.
+
+    >>> from datetime import UTC, timedelta
+    >>> now = datetime(2026, 1, 2, tzinfo=UTC)
+    >>> ago(now - timedelta(hours=5, minutes=3), now), ago(now, now), ago(None, now)
+    ('5 h ago', 'just now', 'never')
+    """
+    if value is None:
+        return "never"
+    seconds = (now - value).total_seconds()
+    if seconds < 60:
+        return "just now" if seconds > -60 else f"in {length(-seconds)}"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def path_part(name: object) -> str:
+    """A name as one part of an address, whatever is in it.
+
+    >>> path_part("a/b?c d")
+    'a%2Fb%3Fc%20d'
+    """
+    return quote(str(name), safe="")
