@@ -10,10 +10,13 @@ import http.client
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from notifications.message import DeliveryFailed, File, Message, Receipt, Refused
 from notifications.slack_limits import MOST_TEXT, escaped, faults
+
+if TYPE_CHECKING:
+    from slack_sdk import WebClient
 
 EVENT = "watchkeeper_message"
 SECONDS = 10
@@ -57,6 +60,11 @@ class Slack:
     @property
     def pace(self) -> float:
         return self._pace
+
+    @property
+    def client(self) -> WebClient:
+        """The same client for what a person waits for: answers, modals, what only they see."""
+        return self._client
 
     def deliver(self, message: Message) -> Receipt:
         """Post, edit or answer; files go into the thread. Raises: DeliveryFailed, Refused."""

@@ -22,7 +22,7 @@ FILE = "notifications.yaml"
 PAGE = "docs/how-to/notifications.md"
 JOURNAL, SLACK, MAIL, WEBHOOK, APPRISE, PUSH = "journal", "slack", "mail", "webhook", "apprise", "push"
 CHANNELS = (JOURNAL, SLACK, MAIL, WEBHOOK, APPRISE, PUSH)
-DECISIONS = ("proposal", "reminder", "escalated")
+DECISIONS = ("proposal", "reminder", "escalation", "escalated")
 """Kinds of events that wait for a person: no digest holds them back."""
 UPDATE = "update"
 """The kind of an event that only brings up to date what stands in Slack, at its recipient; nobody else is told."""

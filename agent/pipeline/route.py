@@ -123,7 +123,7 @@ def _targets(
 
 def _wanted_by(person: Preference, row: Outbox, wall: datetime) -> list[Target]:
     """What one person is to be told of an event, and when: what is critical comes at once, at any hour."""
-    named = row.recipient == person.person
+    named = person.person in (row.recipient, row.document.get("person"))
     about = matches(person.models, row.model) and matches(person.kinds, row.kind)
     if not named and not (about and grave_enough(row.severity, person.severity)):
         return []
