@@ -1,4 +1,4 @@
-"""The house's chart: a metric over time as SVG, deterministic to the byte.
+"""The house's chart: a metric over time.
 
 Readable without colour: the value is a line with dots, its interval a band, the threshold dashed, and every marked
 moment a line with a letter that the caption explains. No text from outside is drawn, so none can break the picture.
@@ -6,70 +6,24 @@ moment a line with a letter that the caption explains. No text from outside is d
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent.reports.shape import Chart, Mark
+from agent.reports.draw import ALARM, BAND, INK, LINE
+from agent.reports.pictured import Chart, Mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, GRID, LINE, BAND, ALARM = "#1b1f24", "#5b6570", "#d8dde3", "#0b5fa5", "#9cc4e4", "#b3261e"
-VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", LINE: "--line", BAND: "--band", ALARM: "--alarm"}
-WIDE, NARROW = (7.6, 3.1), (4.3, 3.2)
 EPOCH = datetime(1970, 1, 5, tzinfo=UTC)
 """A Monday, from which round times are counted."""
 STEPS = [timedelta(days=d) for d in (1 / 24, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 7, 14, 28, 56, 91, 182, 365)]
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "watchkeeper",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "timezone": "UTC",
-}
 
 
-def metric_svg(chart: Chart, *, narrow: bool = False) -> str:
-    """The chart as an `<svg>` element with its own colours, sized by its surroundings; `alt` is its title."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"watchkeeper-{narrow}"}):
-        figure = Figure(figsize=NARROW if narrow else WIDE, layout="constrained")
-        FigureCanvasSVG(figure)
-        _draw(figure.add_subplot(), chart, narrow)
-        out = io.StringIO()
-        figure.savefig(
-            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return _embeddable(out.getvalue(), chart.alt)
-
-
-def themed(svg: str) -> str:
-    """The same picture in the page's colours (light or dark), with the print colours as fallback."""
-    for colour, name in VARIABLES.items():
-        svg = svg.replace(colour, f"var({name}, {colour})")
-    return svg
-
-
-def _draw(axes: Axes, chart: Chart, narrow: bool) -> None:
+def metric_over_time(axes: Axes, chart: Chart, narrow: bool) -> None:
+    """Values with their intervals, the threshold, and the marked moments."""
     known: list[Any] = [p for p in chart.points if p.at is not None]
     times = [p.at for p in known]
     values = [_number(p.value) for p in known]
@@ -137,19 +91,6 @@ def _mark(axes: Axes, marks: list[Mark]) -> None:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _embeddable(svg: str, alt: str) -> str:
-    """Only the element itself: no prolog, no metadata, no fixed size; its words in a title."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<svg[^>]*viewBox=\"([^\"]+)\"[^>]*>", rf'<svg viewBox="\1" role="img" {_NAMES}>', svg, count=1)
-    svg = svg.replace("*{stroke", ".chart *{stroke")
-    title = alt.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return svg.replace(">", f' class="chart"><title>{title}</title>', 1).strip()
-
-
-_NAMES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
 def sparkline(chart: Chart) -> str:

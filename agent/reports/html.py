@@ -53,9 +53,9 @@ def _svg(chart: Chart) -> Markup:
     """The chart in two sizes, one of which the page shows. Our own drawing, whose only text from outside is escaped."""
     from markupsafe import Markup
 
-    from agent.reports.charts import metric_svg, themed
+    from agent.reports.canvas import svg_of, themed
 
-    wide, narrow = themed(metric_svg(chart)), themed(metric_svg(chart, narrow=True))
+    wide, narrow = themed(svg_of(chart)), themed(svg_of(chart, narrow=True))
     return Markup(f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>')  # noqa: S704
 
 

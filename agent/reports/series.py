@@ -11,8 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.wording import figure, moment, shown, visible
-from agent.reports.shape import Chart, DeploymentFacts, Mark, Point
-from agent.store.tables import Deployment, MeasurementRow
+from agent.reports.pictured import Chart, Mark, Point
+from agent.reports.shape import DeploymentFacts
+from agent.reports.timeline import noun
+from agent.store.tables import Deployment, Incident, MeasurementRow
 from ml.spec import ModelSpec
 
 MOST_POINTS = 240
@@ -24,31 +26,52 @@ def direction(spec: ModelSpec) -> Literal["lower", "higher"]:
 
 def metric_points(session: Session, spec: ModelSpec, start: datetime | None, end: datetime) -> list[Point]:
     """Every value of `performance.<metric>` of the whole model whose window ended in `[start, end]`."""
+    row = MeasurementRow
     query = (
-        select(MeasurementRow)
+        select(row.window_end, row.value, row.low, row.high, row.n, row.threshold, row.status)
         .where(
-            MeasurementRow.model == spec.name,
-            MeasurementRow.monitor == f"performance.{spec.metric}",
-            MeasurementRow.feature.is_(None),
-            MeasurementRow.segment.is_(None),
-            MeasurementRow.window_end <= end,
+            row.model == spec.name,
+            row.monitor == f"performance.{spec.metric}",
+            row.feature.is_(None),
+            row.segment.is_(None),
+            row.window_end <= end,
         )
-        .order_by(MeasurementRow.window_end, MeasurementRow.id)
+        .order_by(row.window_end, row.id)
     )
     if start is not None:
-        query = query.where(MeasurementRow.window_end >= start)
+        query = query.where(row.window_end >= start)
     return [
-        Point(
-            at=row.window_end,
-            value=figure(row.value),
-            low=figure(row.low),
-            high=figure(row.high),
-            n=row.n,
-            threshold=figure(row.threshold),
-            status=row.status,
+        Point.model_construct(
+            at=at,
+            value=figure(value),
+            low=figure(low),
+            high=figure(high),
+            n=n,
+            threshold=figure(threshold),
+            status=status,
         )
-        for row in session.scalars(query)
+        for at, value, low, high, n, threshold, status in session.execute(query)
     ]
+
+
+def performance(session: Session, spec: ModelSpec, since: datetime, until: datetime) -> Chart | None:
+    """The metric of a span of time with deployments and incidents marked; None without any labelled value."""
+    opened = session.execute(
+        select(Incident.id, Incident.opened_at).where(
+            Incident.model == spec.name, Incident.opened_at > since, Incident.opened_at <= until
+        )
+    ).all()
+    moments = [("detected", at, f"incident {number}") for number, at in opened]
+    moments += [
+        ("deployment", d.at, f"version {visible(d.version, 40)} went live ({noun(d.kind)})")
+        for d in deployments(session, spec.name, since, until)
+    ]
+    return chart(spec, metric_points(session, spec, since, until), moments)
+
+
+def day(time: datetime | None) -> str:
+    """A day for people, UTC."""
+    return "unknown" if time is None else f"{time:%Y-%m-%d}"
 
 
 def worst(points: Sequence[Point], better: str) -> Point | None:

@@ -7,6 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from agent.reports.pictured import Chart as Chart
+from agent.reports.pictured import Mark as Mark
+from agent.reports.pictured import Point as Point
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -17,39 +21,6 @@ class Span(_Part):
 
     seconds: float
     text: str
-
-
-class Point(_Part):
-    """One value of a metric: the window that ends `at`, its 95 % interval, and how many labelled rows it rests on."""
-
-    at: datetime | None
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    threshold: float | None = None
-    status: str = ""
-
-
-class Mark(_Part):
-    """A moment on the chart; `key` is the letter that stands there."""
-
-    key: str
-    kind: str
-    at: datetime
-    label: str
-
-
-class Chart(_Part):
-    """A metric over time. `looks` is how many values the records have; a long series is thinned to fewer points."""
-
-    metric: str
-    unit: str
-    better: Literal["lower", "higher"]
-    looks: int
-    points: list[Point]
-    marks: list[Mark]
-    alt: str
 
 
 class Milestones(_Part):

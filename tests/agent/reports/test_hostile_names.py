@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy.orm import Session
 
-from agent.reports.charts import metric_svg, sparkline, themed
+from agent.reports.canvas import svg_of, themed
+from agent.reports.charts import sparkline
 from agent.reports.facts import incident_facts, period_facts
 from agent.reports.markdown import escape
 from agent.reports.render import render
@@ -127,8 +128,8 @@ def chart(values: list[float | None], marks: int = 2) -> Chart:
 @pytest.mark.parametrize("values", [[3.0], [3.0, None, 4.0], [5.0] * 4, [1e-9, 1e12], [float(i) for i in range(200)]])
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_chart_is_sound_svg_and_the_same_each_time(values: list[float | None], narrow: bool) -> None:
-    drawn = metric_svg(chart(values), narrow=narrow)
-    assert drawn == metric_svg(chart(values), narrow=narrow)
+    drawn = svg_of(chart(values), narrow=narrow)
+    assert drawn == svg_of(chart(values), narrow=narrow)
     root = ElementTree.fromstring(drawn)
     assert root.get("role") == "img"
     title = root.find("{http://www.w3.org/2000/svg}title")
@@ -140,7 +141,7 @@ def test_a_chart_is_sound_svg_and_the_same_each_time(values: list[float | None],
 
 def test_a_chart_without_marks_or_with_many() -> None:
     for count in (0, 9):
-        drawn = ElementTree.fromstring(metric_svg(chart([1.0, 2.0, 3.0], marks=count)))
+        drawn = ElementTree.fromstring(svg_of(chart([1.0, 2.0, 3.0], marks=count)))
         assert drawn.tag.endswith("svg")
 
 
