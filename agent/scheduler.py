@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent import executor
 from agent.domain.errors import Unavailable, WatchkeeperError
 from agent.pipeline.approve import expire
-from agent.pipeline.notify import deliver_due
+from agent.pipeline.notify import Courier
 from agent.pipeline.services import Services
 from agent.pipeline.watch import watch
 from agent.store import queries
@@ -96,6 +96,7 @@ class Scheduler:
 
         self._services = services
         self._worker = worker_name()
+        self._courier = Courier(services)
         self._clock = BackgroundScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -108,6 +109,7 @@ class Scheduler:
 
     def stop(self) -> None:
         self._clock.shutdown(wait=True)
+        self._courier.close()
 
     def _act(self) -> None:
         try:
@@ -117,7 +119,7 @@ class Scheduler:
 
     def _tell(self) -> None:
         try:
-            deliver_due(self._services)
+            self._courier.tick()
         except WatchkeeperError as error:
             log.error("notifications: %s", error)
 

@@ -22,7 +22,9 @@ class Settings:
     serve_rate: the model server's address, the tokens that open it (several with commas), and requests per second and
     caller. mcp_bind: where `mcp --http` listens; mcp_url: the address that its tokens are for. llm: `offline`, or
     PROVIDER:MODEL (several with commas: a chain); the rest of llm_…: its time and its money
-    (`agent.conversation.llm.configured`). openai_…: as OpenAI names them, without our prefix.
+    (`agent.conversation.llm.configured`). openai_…: as OpenAI names them, without our prefix. secret_key: what signs
+    cookies' tokens and codes; "" is a file of the home. oidc_…: the OpenID provider that people sign in with
+    (`agent.domain.signing`). trusted_proxies: addresses whose forwarded headers count, with commas.
     """
 
     home: Path
@@ -45,8 +47,23 @@ class Settings:
     llm_daily_budget: str = ""
     llm_daily_budget_usd: str = ""
     llm_prices: str = ""
+    secret_key: str = field(default="", repr=False)
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_name: str = ""
+    oidc_newcomers: str = ""
+    oidc_roles_claim: str = ""
+    oidc_roles: str = ""
+    trusted_proxies: str = ""
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
+    slack_bot_token: str = field(default="", repr=False)
+    slack_api_url: str = ""
+    smtp_url: str = field(default="", repr=False)
+    smtp_from: str = ""
+    webhook_secret: str = field(default="", repr=False)
+    alerts_secret: str = field(default="", repr=False)
 
     @property
     def policy_file(self) -> Path:
@@ -61,9 +78,15 @@ LLM = (
     "llm", "llm_deadline", "llm_call_deadline", "llm_answer_budget", "llm_hourly_budget", "llm_daily_budget",
     "llm_daily_budget_usd", "llm_prices",
 )  # fmt: skip
+SIGN_IN = (
+    "secret_key", "oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_name", "oidc_newcomers",
+    "oidc_roles_claim", "oidc_roles", "trusted_proxies",
+)  # fmt: skip
+DELIVERY = ("smtp_url", "smtp_from", "webhook_secret", "alerts_secret")
+SLACK = ("slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_api_url")
 KNOWN = (
     "database_url", "mlflow_uri", "log_uri", "bind", "public_url", "cluster", "serve_bind", "serve_token", "serve_rate",
-    "mcp_bind", "mcp_url", *LLM,
+    "mcp_bind", "mcp_url", *LLM, *SIGN_IN, *DELIVERY,
 )  # fmt: skip
 
 
@@ -112,9 +135,13 @@ def load_settings(
         serve_rate=values.get("serve_rate", "0"),
         mcp_bind=values.get("mcp_bind", "127.0.0.1:8002"),
         mcp_url=values.get("mcp_url", f"http://{values.get('mcp_bind', '127.0.0.1:8002')}/mcp"),
-        **{key: values.get(key, "") for key in LLM},
+        **{key: values.get(key, "") for key in (*LLM, *SIGN_IN)},
         openai_api_key=environ.get("OPENAI_API_KEY", ""),
         openai_base_url=environ.get("OPENAI_BASE_URL", ""),
+        **{key: environ.get(key.upper(), "").strip() for key in SLACK},
+        slack_bot_token=environ.get("SLACK_BOT_TOKEN", ""),
+        slack_api_url=environ.get("SLACK_API_URL", ""),
+        **{key: values.get(key, "") for key in DELIVERY},
     )
 
 

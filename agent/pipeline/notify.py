@@ -16,6 +16,7 @@ from datetime import timedelta
 from sqlalchemy import and_, or_, select
 
 from agent.pipeline import lease
+from agent.pipeline.deadline import within
 from agent.pipeline.digest import release_due
 from agent.pipeline.event import Event, Post
 from agent.pipeline.letters import plain_posts
@@ -27,6 +28,8 @@ from notifications.message import Channel, DeliveryFailed, Refused
 
 log = logging.getLogger(__name__)
 WORKERS = 12
+DEADLINE = 30.0
+"""Seconds that a channel may take for one message, whatever its library waits for; shorter than the lease."""
 TURN = timedelta(seconds=20)
 """How long an address is served before others that wait for a worker have their turn."""
 
@@ -143,7 +146,7 @@ def _send(services: Services, claim: Claim, channel: Channel, pace: Pace) -> Non
     while (post := _next(services, claim)) is not None:
         message = replace(post.message, again=claim.again)
         pace.wait(channel.pace)
-        receipt = channel.deliver(message)
+        receipt = within(DEADLINE, channel, message)
         record_post(services, claim, post, receipt)
 
 
