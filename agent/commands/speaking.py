@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from agent.conversation.desk import Event
+from agent.conversation.spoken import remainder
 
 
 class Speaking:
@@ -43,21 +44,3 @@ class Speaking:
         self.out.write(text)
         self.out.flush()
         self.shown += text
-
-
-def remainder(whole: str, shown: str) -> str | None:
-    """What of `whole` is still to be shown; None when what was shown is not its beginning. Spaces do not count.
-
-    >>> remainder("It is fine. [i-1]\\nMore.", "It is  fine. [i-1] "), remainder("No.", "Yes.")
-    ('\\nMore.', None)
-    """
-    at = 0
-    for letter in shown:
-        if letter.isspace():
-            continue
-        while at < len(whole) and whole[at].isspace():
-            at += 1
-        if at >= len(whole) or whole[at] != letter:
-            return None
-        at += 1
-    return whole[at:] if shown.strip() else whole

@@ -52,3 +52,21 @@ class Spoken:
         space = sentence[len(sentence.rstrip()) :]
         self._give(said + space)
         self.given += said + space
+
+
+def remainder(whole: str, shown: str) -> str | None:
+    """What of `whole` is still to be shown; None when what was shown is not its beginning. Spaces do not count.
+
+    >>> remainder("It is fine. [i-1]\\nMore.", "It is  fine. [i-1] "), remainder("No.", "Yes.")
+    ('\\nMore.', None)
+    """
+    at = 0
+    for letter in shown:
+        if letter.isspace():
+            continue
+        while at < len(whole) and whole[at].isspace():
+            at += 1
+        if at >= len(whole) or whole[at] != letter:
+            return None
+        at += 1
+    return whole[at:] if shown.strip() else whole

@@ -29,8 +29,7 @@ def reminder_card(
     icon = "🚨" if event.kind == "escalation" else "⏰"
     does = f"{said(capital(card.does), 600)}, for {said(proposal.model, 80)}"
     text = (
-        f"{icon} {bold('Still waits for a decision')}: {does}.\n"
-        f"It expires {when(proposal.approve_by)}; {need}. {who}."
+        f"{icon} {bold('Still waits for a decision')}: {does}.\nIt expires {when(proposal.approve_by)}; {need}. {who}."
     )
     value, page = button_value(proposal), console(public_url, f"/approvals/{proposal.id}")
     buttons = [kit.button("Details", "details", value), kit.button("Reject…", "reject", value)]
