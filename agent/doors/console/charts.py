@@ -25,6 +25,7 @@ class Point:
     low: float | None = None
     high: float | None = None
     breach: bool = False
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

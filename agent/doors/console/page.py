@@ -102,7 +102,7 @@ def render(
 ) -> HTMLResponse:
     """A page of `templates/`. Give the session of the read that made the context, where there is one.
 
-    Every template sees `top` (a `Bar`), `here` (the key of the place), `csrf`, `principal`, `asks_name`.
+    Every template sees `top` (a `Bar`), `current` (the key of the place), `csrf`, `principal`, `asks_name`.
     """
     services: Services = request.app.state.services
     if session is None:
@@ -122,7 +122,7 @@ def _fill(request: Request, template: str, context: Mapping[str, Any]) -> str:
     principal: Principal | None = getattr(request.state, "principal", None)
     return TEMPLATES.get_template(template).render(
         places=PLACES,
-        here=_place(request.url.path),
+        current=_place(request.url.path),
         path=request.url.path,
         csrf=csrf_of(request),
         principal=principal,

@@ -126,8 +126,10 @@ def test_the_whole_loop(browser: Browser, full: Callable[..., str]) -> None:
 
 def test_the_card_says_what_will_run_and_decides(bench: Bench, browser: Browser) -> None:
     wanted = bench.propose(repair(bench), incident=True)
-    page = read(browser, "/")
-    assert "1 decision waits for you" in page.text
+    front = read(browser, "/")
+    assert "1 decision waits for you" in front.text
+    assert f"/approvals/{wanted}" in [attrs.get("href") for attrs in front.all("a")]
+    page = read(browser, f"/incidents/{bench.proposal(wanted).incident_id}")
     assert "multiply by 12" in page.text
     digest = bench.proposal(wanted).digest
     hidden = {i["name"]: i["value"] for i in page.all("input") if i.get("type") == "hidden"}
