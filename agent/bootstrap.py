@@ -82,7 +82,14 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         ),
         composers=COMPOSERS,
         notifications=notifications,
+        alerts_secrets=tuple(settings.alerts_secret.replace(",", " ").split()),
         secret=secret_of(settings),
+        slack=SlackApp(
+            settings.slack_bot_token,
+            settings.slack_app_token,
+            settings.slack_signing_secret,
+            settings.slack_api_url or API_URL,
+        ),
         sign_in=SignIn(required=can_be_reached(settings), provider=provider_of(settings)),
     )
 
@@ -110,6 +117,7 @@ def provider_of(settings: Settings) -> Provider | None:
         newcomers=settings.oidc_newcomers,
         roles_claim=settings.oidc_roles_claim,
         roles=settings.oidc_roles,
+        name_claim=settings.oidc_name_claim,
     )
 
 

@@ -33,6 +33,7 @@ for name, group in {
     "policy": deciding.policies,
     "audit": deciding.audits,
     "token": opening.tokens,
+    "user": opening.users,
     "silence": opening.silences,
     "db": databases,
 }.items():

@@ -24,7 +24,8 @@ class Settings:
     PROVIDER:MODEL (several with commas: a chain); the rest of llm_…: its time and its money
     (`agent.conversation.llm.configured`). openai_…: as OpenAI names them, without our prefix. secret_key: what signs
     cookies' tokens and codes; "" is a file of the home. oidc_…: the OpenID provider that people sign in with
-    (`agent.domain.signing`). trusted_proxies: addresses whose forwarded headers count, with commas.
+    (`agent.domain.signing`). trusted_proxies: addresses whose forwarded headers count, with commas. slack_…: as Slack
+    names them; slack_api_url is another address of its Web API, for proxies and the loopback Slack.
     """
 
     home: Path
@@ -55,10 +56,13 @@ class Settings:
     oidc_newcomers: str = ""
     oidc_roles_claim: str = ""
     oidc_roles: str = ""
+    oidc_name_claim: str = ""
     trusted_proxies: str = ""
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     slack_bot_token: str = field(default="", repr=False)
+    slack_app_token: str = field(default="", repr=False)
+    slack_signing_secret: str = field(default="", repr=False)
     slack_api_url: str = ""
     smtp_url: str = field(default="", repr=False)
     smtp_from: str = ""
@@ -80,7 +84,7 @@ LLM = (
 )  # fmt: skip
 SIGN_IN = (
     "secret_key", "oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_name", "oidc_newcomers",
-    "oidc_roles_claim", "oidc_roles", "trusted_proxies",
+    "oidc_roles_claim", "oidc_roles", "oidc_name_claim", "trusted_proxies",
 )  # fmt: skip
 DELIVERY = ("smtp_url", "smtp_from", "webhook_secret", "alerts_secret")
 SLACK = ("slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_api_url")
@@ -139,8 +143,6 @@ def load_settings(
         openai_api_key=environ.get("OPENAI_API_KEY", ""),
         openai_base_url=environ.get("OPENAI_BASE_URL", ""),
         **{key: environ.get(key.upper(), "").strip() for key in SLACK},
-        slack_bot_token=environ.get("SLACK_BOT_TOKEN", ""),
-        slack_api_url=environ.get("SLACK_API_URL", ""),
         **{key: values.get(key, "") for key in DELIVERY},
     )
 

@@ -1,4 +1,4 @@
-"""`mcp` and `token`, which open a door to programs, and `silence`. Like `agent.cli`, light to import."""
+"""`user`, `token` and `mcp`, which open doors, and `silence`. Like `agent.cli`, light to import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import typer
 
 from agent.commands.options import Home, Json, Person, Reason, services_of, show
 
-tokens = typer.Typer(help="What opens the MCP server to a program.", no_args_is_help=True)
+tokens = typer.Typer(help="What opens the API or the MCP server to a program.", no_args_is_help=True)
+users = typer.Typer(help="Who may come in, in which role.", no_args_is_help=True)
 
 silences = typer.Typer(help="Alerts that open no incident for a while.", no_args_is_help=True)
 
@@ -32,25 +33,31 @@ def mcp(
 def token_create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     propose: Annotated[bool, typer.Option("--propose", help="It may propose too, in its owner's name.")] = False,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, propose, ingest, decide, admin; several times; default: read.")
+    ] = None,
+    door: Annotated[str, typer.Option("--for", metavar="DOOR", help="What it opens: mcp, or api.")] = "mcp",
+    agent: Annotated[bool, typer.Option("--agent", help="A language model holds it: it never decides.")] = False,
     model: Annotated[list[str] | None, typer.Option(help="Only these models; a pattern; several times.")] = None,
     expires: Annotated[str, typer.Option(help="How long it lives, such as 90d; at most a year.")] = "90d",
-    audience: Annotated[str, typer.Option(metavar="URL", help="The address it is for; default: this MCP server.")] = "",
+    audience: Annotated[str, typer.Option(metavar="URL", help="The address it is for; default: the door's.")] = "",
     person: Person = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Make a token; its secret is shown this once."""
-    from agent.commands.tokens import create, render_created
+    from agent.commands.tokens import audience_of, create, render_created
     from agent.settings import load_settings
 
     item = create(
         services_of(home),
         name,
         person=person,
-        propose=propose,
+        scopes=[*(scope or ["read"]), *(["propose"] if propose else [])],
         models=model or [],
-        audience=audience or load_settings(home=home).mcp_url,
+        audience=audience or audience_of(door, load_settings(home=home)),
         expires=expires,
+        agent=agent,
     )
     show(json, item, render_created)
 
@@ -97,3 +104,77 @@ def silence_end(
     from agent.commands.silence import end_silence, render_ended
 
     show(json, end_silence(services_of(home), silence, person=person, reason=reason), render_ended)
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Models = Annotated[list[str] | None, typer.Option("--model", help="Only these models; a pattern; several times.")]
+
+
+@users.command("add")
+def user_add(
+    name: Name,
+    role: Annotated[str, typer.Option(help="viewer, operator, approver or admin.")] = "viewer",
+    model: Models = None,
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Add a person, by the name that approvals.yaml has for them; prints the link by which they set a password."""
+    from agent.commands.user import add, render_link
+
+    show(json, add(services_of(home), name, role=role, models=model or [], by=person), render_link)
+
+
+@users.command("list")
+def user_list(home: Home = None, json: Json = False) -> None:
+    """Everybody: role, models, how they sign in."""
+    from agent.commands.user import every, render_every
+
+    show(json, every(services_of(home)), render_every)
+
+
+@users.command("change")
+def user_change(
+    name: Name,
+    role: Annotated[str | None, typer.Option(help="viewer, operator, approver or admin.")] = None,
+    model: Models = None,
+    person: Person = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Another role, or other models (`--model '*'` for all)."""
+    from agent.commands.user import change, render_changed
+
+    show(json, change(services_of(home), name, role=role, models=model, by=person), render_changed)
+
+
+@users.command("deactivate")
+def user_deactivate(name: Name, person: Person = None, home: Home = None, json: Json = False) -> None:
+    """Shut somebody out now: sessions, tokens and codes end with it."""
+    from agent.commands.user import deactivate, render_changed
+
+    show(json, deactivate(services_of(home), name, by=person), render_changed)
+
+
+@users.command("activate")
+def user_activate(name: Name, person: Person = None, home: Home = None, json: Json = False) -> None:
+    """Let somebody in again."""
+    from agent.commands.user import activate, render_changed
+
+    show(json, activate(services_of(home), name, by=person), render_changed)
+
+
+@users.command("password")
+def user_password(name: Name, home: Home = None, json: Json = False) -> None:
+    """Print a link by which this person sets a new password."""
+    from agent.commands.user import password, render_link
+
+    show(json, password(services_of(home), name), render_link)
+
+
+@users.command("link-code")
+def user_link_code(name: Name, home: Home = None, json: Json = False) -> None:
+    """Print a code that binds one Slack account to this person."""
+    from agent.commands.user import link_code, render_code
+
+    show(json, link_code(services_of(home), name), render_code)

@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from agent.commands.output import console
-from agent.domain.errors import Unavailable
+from agent.domain.errors import InvalidInput, Unavailable
 from agent.pipeline.services import Services
 
 GRACE, PATIENCE = 3, 5
@@ -21,22 +22,67 @@ GRACE, PATIENCE = 3, 5
 
 
 def command(home: Path | None, *, api: bool, worker: bool) -> None:
-    """Run a workspace until told to stop. Raises: InvalidInput for an address beyond this machine, Unavailable."""
+    """Run a workspace until told to stop.
+
+    Raises: InvalidInput for an address that others can reach where nobody can sign in, Unavailable.
+    """
     from agent.bootstrap import build
-    from agent.doors.guard import require_loopback
+    from agent.domain.addresses import split_bind
     from agent.settings import load_settings
 
     settings = load_settings(home=home)
-    host, port = require_loopback(settings.bind)
+    host, port = split_bind(settings.bind)
+    services = build(settings)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run(build(settings), host=host, port=port, api=api, worker=worker)
+    if api:
+        for line in opening_words(services, settings.bind):
+            console.print(line, soft_wrap=True)
+    run(services, host=host, port=port, api=api, worker=worker, proxies=settings.trusted_proxies)
 
 
-def run(services: Services, *, host: str, port: int, api: bool, worker: bool) -> None:
+def opening_words(services: Services, bind: str) -> list[str]:
+    """What is said before the door opens: the link by which the first person is made, or a warning.
+
+    Raises: InvalidInput for an address that others can reach, while nobody could sign in or the name is not known.
+    """
+    from agent.domain.addresses import is_loopback, split_bind
+    from agent.pipeline import people
+    from agent.pipeline.set_up import first_link
+
+    host, port = split_bind(bind)
+    public = urlsplit(services.public_url)
+    with services.store.read() as session:
+        known = people.anybody(session)
+    if services.sign_in.required:
+        if not known and services.sign_in.provider is None:
+            raise InvalidInput(
+                f"{services.public_url} (bind {bind}) could be reached from other machines, and nobody can sign in "
+                "yet. Make the first person with `watchkeeper user add NAME --role admin`, or name an OpenID provider "
+                f"(WATCHKEEPER_OIDC_ISSUER); or stay on this machine: WATCHKEEPER_BIND=127.0.0.1:{port}."
+            )
+        if not is_loopback(host) and public.hostname in ("0.0.0.0", "::", "127.0.0.1", "localhost", "::1"):  # noqa: S104 (refused)
+            raise InvalidInput(
+                f"WATCHKEEPER_PUBLIC_URL is {services.public_url!r}, which others cannot open; write the address that "
+                "they type, such as https://watch.example.org: no other name is answered."
+            )
+        if public.scheme == "http":
+            return ["[yellow]Passwords cross the network readable: PUBLIC_URL is http. Put TLS in front.[/]"]
+        return []
+    if known:
+        return []
+    link = first_link(services)
+    return [
+        "Nobody has to sign in yet: whoever is at this machine may do everything. To change that, open this link once, "
+        f"within a day, and make the first person:\n  {link}"
+    ]
+
+
+def run(services: Services, *, host: str, port: int, api: bool, worker: bool, proxies: str = "") -> None:
     """Serve (`api`) and keep watch (`worker`) in this process. Raises: Unavailable when the port is taken."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(listen(host, port)) if api else None
         told = stack.enter_context(signals())  # uvicorn hands on the signal that ended it: to us, who still clear up
+        wake = stack.enter_context(receiving(services, sockets=worker))
         if worker:
             stack.enter_context(watching(services))
             console.print("The watch is on: models are looked at, what is approved is carried out.")
@@ -44,7 +90,7 @@ def run(services: Services, *, host: str, port: int, api: bool, worker: bool) ->
             console.print("Ctrl-C ends it.")
             told.wait()
         else:
-            serve_on(services, listening)
+            serve_on(services, listening, proxies, wake)
     services.store.close()
 
 
@@ -65,17 +111,59 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
 
 
-def serve_on(services: Services, listening: socket.socket) -> None:
-    """Answer requests until a signal; open ones are ended first."""
+def serve_on(
+    services: Services, listening: socket.socket, proxies: str = "", wake: Callable[[], None] = lambda: None
+) -> None:
+    """Answer requests until a signal; open ones are ended first. proxies: whose forwarded headers count."""
     import uvicorn
 
     from agent.doors.api.app import create_app
 
     host, port = listening.getsockname()[:2]
-    app = create_app(services)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off")
+    app = create_app(services, wake=wake)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+        lifespan="off",
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies or "",
+        server_header=False,
+    )
     console.print(f"Listening on [bold]{address(host, port)}[/]. Ctrl-C ends it.")
     uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def receiving(services: Services, *, sockets: bool) -> Iterator[Callable[[], None]]:
+    """The threads that work on what comes from outside, and Slack's sockets; yields what wakes the threads."""
+    from agent.doors.inbound import Workers, handlers
+
+    workers = Workers(services, handlers()).start()
+    try:
+        with (
+            slack_sockets(services, workers.wake) if sockets and services.slack.app_token else contextlib.nullcontext()
+        ):
+            yield workers.wake
+    finally:
+        workers.stop()
+
+
+@contextlib.contextmanager
+def slack_sockets(services: Services, wake: Callable[[], None]) -> Iterator[None]:
+    """Socket Mode, for as long as the block lasts."""
+    from agent.doors.slack.receive import Reception
+    from agent.doors.slack.sockets import SocketMode
+
+    reception = Reception(services, wake)
+    sockets = SocketMode(reception).start()
+    console.print("Slack is listened to, over Socket Mode.")
+    try:
+        yield
+    finally:
+        sockets.stop()
+        reception.close()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`token create`, `list`, `revoke`: what opens the MCP server to a program."""
+"""`token create`, `list`, `revoke`: what opens the API or the MCP server to a program."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from agent.commands.workspace import me
 from agent.domain.errors import InvalidInput
 from agent.pipeline import tokens
 from agent.pipeline.services import Services
+from agent.settings import Settings
 from agent.store.tables import ApiToken
 from ml.spec import parse_duration
 
@@ -18,10 +19,11 @@ def create(
     name: str,
     *,
     person: str | None,
-    propose: bool,
+    scopes: list[str],
     models: list[str],
     audience: str,
     expires: str,
+    agent: bool = False,
 ) -> dict[str, Any]:
     """A new token with its secret, which is shown this once."""
     try:
@@ -32,12 +34,21 @@ def create(
         services,
         name=name,
         person=person or me(),
-        scopes=("read", "propose") if propose else ("read",),
+        scopes=scopes,
         models=models,
         audience=audience,
         life=life,
+        agent=agent,
     )
     return {**_plain(services, made.row), "token": made.secret}
+
+
+def audience_of(door: str, settings: Settings) -> str:
+    """The address of a door. Raises: InvalidInput."""
+    doors = {"mcp": settings.mcp_url, "api": tokens.api_audience(settings.public_url)}
+    if door not in doors:
+        raise InvalidInput(f"--for: {door!r} is no door; use {' or '.join(doors)}.")
+    return doors[door]
 
 
 def every(services: Services) -> list[dict[str, Any]]:
@@ -58,6 +69,7 @@ def _plain(services: Services, row: ApiToken) -> dict[str, Any]:
         "person": row.person,
         "state": tokens.state_of(row, services.wall()),
         "scopes": list(row.scopes),
+        "agent": row.agent,
         "models": list(row.models),
         "audience": row.audience,
         "created_at": row.created_at,

@@ -24,7 +24,7 @@ from starlette.types import Scope as AsgiScope
 from agent.domain.errors import NotAllowed, NotSignedIn
 from agent.domain.roles import NEVER_AN_AGENTS, Role, Scope
 from agent.doors.api.inputs import ServicesDep
-from agent.doors.guard import SAFE
+from agent.doors.guard import SAFE, host_name, is_loopback
 from agent.doors.limits import Limits
 from agent.doors.principal import ANONYMOUS, LOCAL, Principal, acting, require_fresh, require_sight, within
 from agent.doors.sight import require_path_in_sight
@@ -103,7 +103,7 @@ def _find(request: Request, services: Services) -> Principal:
             )  # fmt: skip
     if not is_open(request):
         return ANONYMOUS
-    if any(name in request.headers for name in FORWARDED):
+    if any(name in request.headers for name in FORWARDED) or not is_loopback(host_name(request.headers["host"])):
         raise NotSignedIn(
             "A proxy stands in front of this server, and nobody has to sign in here yet: make the first person with "
             "`watchkeeper user add NAME --role admin`."

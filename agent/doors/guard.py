@@ -1,25 +1,26 @@
-"""What every request passes first: is it meant for this machine, from one of our own pages, and of a sane size?
+"""What every request passes first: is it meant for this server, from one of our own pages, and of a sane size?
 
-There is no sign-in yet, so whoever reaches the port may decide. Until there is one, the port is for this machine only:
-the address is loopback, the name that was asked for is loopback (a foreign name that resolves to this machine is an
-attack by DNS rebinding), and a browser writes only from our own pages.
+The name that was asked for is loopback or that of PUBLIC_URL (another that resolves to this machine is an attack by
+DNS rebinding), and a browser writes only from our own pages. Who asks is for `access` to find out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.domain.errors import InvalidInput, NotAllowed
+from agent.domain.addresses import is_loopback, split_bind
+from agent.domain.errors import NotAllowed
 
 MOST_BYTES = 16 * 1024 * 1024
 SAFE = ("GET", "HEAD", "OPTIONS")
+SIGNED = ("/slack/events",)
+"""What programs elsewhere call by whatever name reaches us; a signature that their route checks stands for the rest."""
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -33,45 +34,27 @@ HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
 }
 
+__all__ = [
+    "CONTENT_POLICY",
+    "SAFE",
+    "Guard",
+    "host_name",
+    "is_loopback",
+    "only_this_machine",
+    "require_ours",
+    "split_bind",
+]
+
 Refuse = Callable[[Scope, Exception], ASGIApp]
-
-
-def split_bind(bind: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:8000` or `[::1]:8000`. Raises: InvalidInput."""
-    host, colon, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput(f"bind: {bind!r} is not an address; write it like 127.0.0.1:8000.")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, by name or number, can only be this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def require_loopback(bind: str) -> tuple[str, int]:
-    """Host and port of an address that only this machine can reach. Raises: InvalidInput for any other."""
-    host, port = split_bind(bind)
-    if not is_loopback(host):
-        raise InvalidInput(
-            f"bind: {bind!r} could be reached from other machines, and there is no sign-in yet: anybody could approve. "
-            f"Use 127.0.0.1:{port}, and a tunnel (`ssh -L {port}:127.0.0.1:{port} HOST`) from elsewhere."
-        )
-    return host, port
 
 
 class Guard:
     """ASGI middleware: refuses what is not for us, bounds bodies, and adds the headers that keep pages ours."""
 
-    def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, refuse: Refuse, public_url: str = "") -> None:
         self.app = app
         self.refuse = refuse
+        self.public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,7 +70,10 @@ class Guard:
 
         length = Headers(scope=scope).get("content-length", "0")
         try:
-            require_ours(scope)
+            if scope["path"] in SIGNED:
+                await self.app(scope, _bounded(receive), send_with_headers)
+                return
+            require_ours(scope, self.public_url)
             if not length.isdigit() or int(length) > MOST_BYTES:
                 raise HTTPException(413, _too_long())
         except (NotAllowed, HTTPException) as error:
@@ -96,19 +82,23 @@ class Guard:
             await self.app(scope, _bounded(receive), send_with_headers)
 
 
-def require_ours(scope: Scope) -> None:
-    """Raises: NotAllowed unless this machine is asked for by a loopback name, and writes come from our own pages."""
+def require_ours(scope: Scope, public_url: str = "") -> None:
+    """Raises: NotAllowed unless we are asked for by a name of ours, and writes come from our own pages."""
     headers = Headers(scope=scope)
-    host = headers.get("host", "")
-    if not is_loopback(_hostname(host)):
+    hosts = headers.getlist("host")
+    host = hosts[0] if len(hosts) == 1 else ""
+    public = urlsplit(public_url)
+    by_public_name = bool(public.netloc) and host.lower() == public.netloc.lower()
+    if not by_public_name and not is_loopback(host_name(host)):
         raise NotAllowed(
-            f"This server answers to loopback names only, not to {host[:100]!r}; open http://127.0.0.1 with its port."
+            f"This server does not answer to {host[:100]!r}; open {public_url or 'http://127.0.0.1 with its port'}."
         )
     if scope["method"] in SAFE:
         return
     origin = headers.get("origin")
     site = headers.get("sec-fetch-site", "same-origin")
-    if (origin is not None and origin != f"{scope['scheme']}://{host}") or site not in ("same-origin", "none"):
+    ours = {f"{scope['scheme']}://{host}"} | ({f"{public.scheme}://{host}"} if by_public_name else set())
+    if (origin is not None and origin not in ours) or site not in ("same-origin", "none"):
         raise NotAllowed(
             f"A page of {(origin or 'another site')[:100]!r} may not write here; use the page of this server itself."
         )
@@ -128,7 +118,7 @@ def _decide(method: str, scheme: str, *values: bytes | None) -> None:
     require_ours({"method": method, "scheme": scheme, "headers": headers})
 
 
-def _hostname(host: str) -> str:
+def host_name(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

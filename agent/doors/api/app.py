@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
@@ -28,8 +29,11 @@ from agent.doors.api import (
     proposals,
     reports,
 )
-from agent.doors.console import pages
+from agent.doors.console import pages, signin
 from agent.doors.limits import Limits
+from agent.doors.redirects import to_sign_in
+from agent.doors.slack import http as slack
+from agent.doors.slack.receive import Reception
 from agent.pipeline.services import Services
 
 PREFIX = "/api/v1"
@@ -42,8 +46,8 @@ Errors are problem documents (RFC 9457). Lists are paged: give `next` back as `c
 may be sent again. Times are UTC."""
 
 
-def create_app(services: Services) -> FastAPI:
-    """The application over a workspace's services."""
+def create_app(services: Services, *, wake: Callable[[], None] = lambda: None) -> FastAPI:
+    """The application over a workspace's services. wake: called when something has come from outside."""
     app = FastAPI(
         title="Watchkeeper",
         version=version("watchkeeper"),
@@ -55,19 +59,24 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.limits = Limits(RATE, BURST)
+    app.state.attempts = signin.Attempts()
+    app.state.slack = Reception(services, wake)
     for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat):
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(health.router)
+    app.include_router(slack.router)
     pages.mount(app)
     for kind in (WatchkeeperError, RequestValidationError, HTTPException, IntegrityError, StaleDataError, Exception):
         app.add_exception_handler(kind, _explain)
-    app.add_middleware(guard.Guard, refuse=_refuse)
+    app.add_middleware(guard.Guard, refuse=_refuse, public_url=services.public_url)
     return app
 
 
 def _explain(request: Request, error: Exception) -> Response:
     """A problem document for programs, a page for people."""
     if _for_people(request):
+        if (sent := to_sign_in(request, error)) is not None:
+            return sent
         return pages.error_page(request, problems.explain(error))
     return problems.answer(request, error)
 

@@ -9,10 +9,9 @@ from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import RecordId, ServicesDep
 from agent.doors.api.problems import Problem
 from agent.doors.api.reports import find_report
-from agent.doors.console import live, page
+from agent.doors.console import live, page, profile, signin, watch
 from agent.doors.console.forms import Form, person_of
 from agent.doors.console.incident import read_incident
-from agent.doors.console.loop import read_loop
 from agent.doors.guard import CONTENT_POLICY
 from agent.pipeline import approve as decisions
 from agent.pipeline.freeze import freeze, unfreeze
@@ -20,7 +19,7 @@ from agent.store import queries
 from agent.store.tables import Proposal
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-GROUPS = (router, live.router)
+GROUPS = (router, live.router, watch.router, signin.router, profile.router)
 """Every router of the console."""
 
 
@@ -34,12 +33,6 @@ def mount(app: FastAPI) -> None:
 def error_page(request: Request, problem: Problem) -> Response:
     """An error for a person: what it is, and the way back. Asks the database nothing."""
     return page.fragment(request, "error.html", status=problem.status, problem=problem, wrote=request.method == "POST")
-
-
-@router.get("/", dependencies=[needs("viewer")])
-def show_loop(request: Request, services: ServicesDep) -> Response:
-    with services.store.read() as session:
-        return page.render(request, "loop.html", session=session, view=read_loop(services, session))
 
 
 @router.get("/incidents/{id}", dependencies=[needs("viewer")])
