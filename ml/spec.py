@@ -209,6 +209,15 @@ class Serving(_Part):
     cache_time: Duration = Field(timedelta(minutes=5), description="how long an answer is remembered")
 
 
+class ErrorCost(_Part):
+    """What an error costs, so that reports can say what doing nothing would have cost. A row's loss times `amount`:
+    for classes, `amount` is the price of an answer that is wholly wrong (one that is half sure counts by its Brier
+    loss); for numbers, the price of being wrong by one unit of the target (by one squared unit for `rmse`)."""
+
+    amount: float = Field(gt=0, allow_inf_nan=False, description="what a loss of 1 costs")
+    currency: str = Field(pattern=r"^[A-Z]{3}$", description="as three letters, such as EUR")
+
+
 class ModelSpec(_Part):
     """One model under watch. Columns beside the features: `prediction_id`, `timestamp`, `prediction`, `score`,
     `model_version`, `label` (see `target` and `timestamp` for files that name them differently)."""
@@ -230,6 +239,7 @@ class ModelSpec(_Part):
     owner: str = Field("", description="who hears of this model: a person or a channel")
     data_owner: str = Field("", description="who hears of broken inputs; default: owner")
     tolerance: float | None = Field(None, gt=0, description="loss that nobody minds; default from the reference")
+    error_cost: ErrorCost | None = Field(None, description="what an error costs; reports then speak of money")
     window: Duration = Field(timedelta(days=7), description="the span of event time that one look covers")
     every: Duration = Field(timedelta(hours=1), description="how often the monitors run")
     monitors: Monitors = Field(Monitors(), description="bounds of the checks on inputs")

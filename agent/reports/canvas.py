@@ -58,7 +58,7 @@ def png_of(drawn: Drawn) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     characters = fonts.foreign(_texts(drawn))
-    drawn = _writable(drawn, fonts.unshown(characters))
+    drawn = writable(drawn, fonts.unshown(characters))
     faces = fonts.faces_for(characters)
     _register(faces)
     families = [fonts.FAMILY, *(face.family for face in faces)]
@@ -110,7 +110,7 @@ def _texts(drawn: Drawn) -> list[str]:
             return drawn.features
 
 
-def _writable(drawn: Drawn, missing: frozenset[str]) -> Drawn:
+def writable(drawn: Drawn, missing: frozenset[str]) -> Drawn:
     """The same drawing with names that can be shown."""
     if not missing:
         return drawn

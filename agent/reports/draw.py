@@ -75,7 +75,7 @@ def bars(axes: Axes, data: Bars) -> None:
     axes.set_yticks(range(len(data.bars)), [short(bar.name) for bar in data.bars])
     axes.set_ylim(len(data.bars) - 0.4, -0.6)
     highest = max((max(b.value or 0, b.high or 0) for b in data.bars), default=0) or 1
-    lowest = min((min(b.value or 0, b.low or 0) for b in data.bars), default=0)
+    lowest = min((min(b.value or 0, b.low or 0, 0) for b in data.bars), default=0)
     axes.set_xlim(lowest * 1.1, highest * 1.35)
     axes.tick_params(length=0)
     axes.grid(False)

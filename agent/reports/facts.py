@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from agent.domain.wording import figure, in_order_to, length, percent, visible
 from agent.reports import series
+from agent.reports.judged import worth_of
 from agent.reports.period import period_facts
+from agent.reports.pictured import Point
 from agent.reports.shape import (
     AlertFacts,
     CauseFacts,
@@ -24,7 +26,6 @@ from agent.reports.shape import (
     IncidentFacts,
     Milestones,
     ModelFacts,
-    Point,
     ProposalFacts,
     RuledOut,
     Span,
@@ -315,6 +316,7 @@ def _effect(
         gain=figure(document.get("gain")),
         gain_low=figure(low),
         gain_high=figure(high),
+        worth=worth_of(spec, document.get("gain"), low, high, document.get("n")),
         at_close=next((p for p in reversed(points) if p.at and p.value is not None and p.at <= times.closed), None)
         if times.closed
         else None,

@@ -161,6 +161,8 @@ def _map(
     for run, name, rise, status, current in found:
         value = rise if kind == "drift" else current
         number = figure(float(value)) if isinstance(value, (int, float)) else None
+        if number is not None and kind == "drift":
+            number = round(number, 2) + 0.0  # an index near 0, or below it by its correction, is none
         cells.setdefault(str(name), {})[looks[run]] = _Cell(number, status == "breach")
     known = {name: mine for name, mine in cells.items() if any(cell.value is not None for cell in mine.values())}
     if not known:

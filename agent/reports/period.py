@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from agent.domain.incident import IncidentState
 from agent.domain.proposal import ProposalState
-from agent.domain.wording import in_order_to, percent, visible
-from agent.reports import series
-from agent.reports.shape import Counts, Happened, ModelFacts, PeriodFacts, Point, Waiting, Watched
+from agent.domain.wording import figure, in_order_to, percent, visible
+from agent.reports import measured, series
+from agent.reports.at_risk import risks
+from agent.reports.judged import Outcome, Worth, how_fast, how_good, outcomes, what_it_cost
+from agent.reports.pictured import Point
+from agent.reports.shape import ModelFacts
+from agent.reports.shape_period import Counts, Happened, PeriodFacts, Waiting, Watched
 from agent.reports.summary import period_summary
 from agent.reports.talk import talk_facts
 from agent.reports.timeline import noun
@@ -20,12 +25,30 @@ from agent.store import queries
 from agent.store.tables import Alert, Incident, MeasurementRow, MonitorRun, Proposal
 from ml.spec import ModelSpec
 
+IN_FULL = 6
+"""Models with a section of their own; a report over more says the rest in a table."""
 
-def period_facts(session: Session, *, model: str | None = None, start: datetime, end: datetime) -> PeriodFacts:
-    """What the records say about `[start, end]`; one model only where it is named. Raises: NotFound."""
+
+def period_facts(
+    session: Session,
+    *,
+    model: str | None = None,
+    start: datetime,
+    end: datetime,
+    cadence: Literal["", "daily", "weekly", "monthly"] = "",
+    only: Sequence[str] | None = None,
+) -> PeriodFacts:
+    """What the records say about `[start, end]`: all models, the one named, or `only` some. Raises: NotFound."""
     specs = queries.specs(session) if model is None else {model: queries.spec_of(session, model)}
-    watched = [_watched(session, spec, start, end) for spec in specs.values()]
-    waiting = _waiting(session, model, end)
+    if only is not None:
+        specs = {name: spec for name, spec in specs.items() if name in only}
+    every = [_watched(session, spec, start, end) for spec in specs.values()]
+    full = {w.model.name for w in sorted(every, key=_urgency)[:IN_FULL] if w.looks or w.incidents or len(every) == 1}
+    watched = [_pictured(session, specs[w.model.name], w, start, end, w.model.name in full) for w in every]
+    waiting = [w for w in _waiting(session, model, end) if w.model in specs]
+    judged, names = outcomes(session, specs, start, end), list(specs)
+    talk = talk_facts(session, start, end) if model is None and only is None else None
+    spent = {"calls": talk.calls, "tokens": talk.tokens} if talk else {"calls": 0, "tokens": 0}
     control = queries.control(session)
     incidents = [incident for w in watched for incident in w.incidents]
     facts = PeriodFacts(
@@ -35,7 +58,15 @@ def period_facts(session: Session, *, model: str | None = None, start: datetime,
         model=model,
         models=watched,
         waiting=waiting,
-        talk=talk_facts(session, start, end) if model is None else None,
+        talk=talk,
+        cadence=cadence,
+        speed=how_fast(session, names, start, end),
+        outcomes=judged,
+        worth=_together(judged),
+        risks=risks(session, watched, waiting, end),
+        quality=how_good(session, names, start, end),
+        cost=what_it_cost(session, names, start, end, usd=talk.usd if talk else None, **spent),
+        funnel=measured.funnel(session, model, start, end),
         frozen=(control.frozen_reason or "no reason recorded") if control.frozen else None,
         counts=Counts(
             models=len(watched),
@@ -47,6 +78,36 @@ def period_facts(session: Session, *, model: str | None = None, start: datetime,
         ),
     )
     return facts.model_copy(update={"summary": period_summary(facts)})
+
+
+def _urgency(one: Watched) -> tuple[int, int, str]:
+    """Open incidents first, then other incidents, then what is beyond its threshold."""
+    still_open = any(i.state != IncidentState.RESOLVED for i in one.incidents)
+    bad = one.latest is not None and one.latest.status == "breach"
+    return (0 if still_open else 1 if one.incidents else 2 if bad else 3, -len(one.incidents), one.model.name)
+
+
+def _pictured(
+    session: Session, spec: ModelSpec, one: Watched, start: datetime, end: datetime, in_full: bool
+) -> Watched:
+    if not in_full:
+        return one.model_copy(update={"in_full": False, "chart": None})
+    return one.model_copy(
+        update={
+            "drift": measured.drift(session, spec, start, end),
+            "slices": measured.slices(session, spec, start, end),
+            "versions": measured.versions(session, spec, start, end) if len(one.deployments) else None,
+        }
+    )
+
+
+def _together(judged: Sequence[Outcome]) -> list[Worth]:
+    """What the actions were worth in all, in each currency; without interval, since rows are not independent."""
+    sums: dict[str, float] = {}
+    for outcome in judged:
+        if outcome.worth is not None:
+            sums[outcome.worth.currency] = sums.get(outcome.worth.currency, 0.0) + outcome.worth.amount
+    return [Worth(amount=figure(amount) or 0.0, currency=currency) for currency, amount in sorted(sums.items())]
 
 
 def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) -> Watched:

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agent.reports.pictured import Chart as Chart
-from agent.reports.pictured import Mark as Mark
-from agent.reports.pictured import Point as Point
+from agent.reports.judged import Worth
+from agent.reports.pictured import Chart, Point
 
 
 class _Part(BaseModel):
@@ -63,6 +62,7 @@ class Effect(_Part):
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
+    worth: Worth | None = None
 
 
 class Evidence(_Part):
@@ -240,6 +240,7 @@ class IncidentFacts(_Part):
     resolved_at: datetime | None = None
     resolution: str = ""
     summary: str = ""
+    summary_by: str = ""
     needs_you: list[str] = []
     times: Milestones
     took: Durations
@@ -256,98 +257,6 @@ class IncidentFacts(_Part):
         """The proposal that the report is about: one that was carried out, else the latest."""
         carried_out = [p for p in self.proposals if p.verification is not None]
         return (carried_out or self.proposals or [None])[-1]  # type: ignore[list-item]
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON."""
-        return self.model_dump(mode="json")
-
-
-class Happened(_Part):
-    """An incident in one line, for the report of a period."""
-
-    id: str
-    model: str
-    state: str
-    severity: str
-    title: str
-    opened_at: datetime
-    resolved_at: datetime | None = None
-    cause: str | None = None
-    percent: int | None = None
-    action: str | None = None
-    proposal_state: str | None = None
-    resolution: str = ""
-
-
-class Waiting(_Part):
-    """A proposal that waits for a decision."""
-
-    id: str
-    model: str
-    what: str
-    risk: str
-    why: str
-    incident_id: str | None = None
-    created_at: datetime
-    approve_by: datetime
-
-
-class Watched(_Part):
-    """One model over the period. `rows` are those of the latest look (looks overlap, so they do not add up)."""
-
-    model: ModelFacts
-    better: Literal["lower", "higher"]
-    looks: int
-    looks_without_data: int
-    last_look: datetime | None = None
-    rows: int | None = None
-    champion: str | None = None
-    latest: Point | None = None
-    first: Point | None = None
-    firing: int = 0
-    state: str
-    incidents: list[Happened] = []
-    deployments: list[DeploymentFacts] = []
-    chart: Chart | None = None
-
-
-class Counts(_Part):
-    models: int
-    looks: int
-    incidents: int
-    open: int
-    waiting: int
-    deployments: int
-
-
-class Talk(_Part):
-    """Conversation in a span of time. `answers`: how many by whom; `usd` is None where no price is known."""
-
-    questions: int
-    answers: dict[str, int]
-    fell_back: int
-    up: int
-    down: int
-    reasons: list[str]
-    calls: int
-    tokens: int
-    usd: float | None
-
-
-class PeriodFacts(_Part):
-    """The watch over a span of time, from the records alone."""
-
-    kind: Literal["period"] = "period"
-    at: datetime
-    start: datetime
-    end: datetime
-    model: str | None = None
-    summary: str = ""
-    counts: Counts
-    models: list[Watched]
-    waiting: list[Waiting] = []
-    frozen: str | None = None
-    talk: Talk | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""

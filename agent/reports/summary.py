@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agent.domain.incident import IncidentState
 from agent.domain.wording import moment, names, shown, visible, words
-from agent.reports.shape import IncidentFacts, PeriodFacts, ProposalFacts, Watched
+from agent.reports.shape import IncidentFacts, ProposalFacts
+from agent.reports.shape_period import PeriodFacts, Watched
 from agent.reports.timeline import noun
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from agent.domain.wording import visible
-from agent.reports.shape import Talk
+from agent.reports.shape_period import Talk
 from agent.store.tables import Feedback, Message, Usage
 
 MOST_REASONS = 5

@@ -69,7 +69,7 @@ def test_the_stored_facts_of_a_closed_incident_are_what_is_printed(workspace: An
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"formats": ["docx"]}, "There is no report format 'docx'; the formats are html, md, json"),
+        ({"formats": ["docx"]}, "There is no report format 'docx'; the formats are html, pdf, md, json"),
         ({"formats": [""]}, "names no format"),
         ({"period": "soon"}, "'soon' is not a length of time"),
         ({"period": "0"}, "is no time at all"),

@@ -13,8 +13,8 @@ from agent.conversation.narrate import narrate
 from agent.pipeline.further import allowed_actions
 from agent.pipeline.report import tell_reports
 from agent.reports.facts import incident_facts
-from agent.reports.markdown import markdown
 from agent.reports.period import period_facts
+from agent.reports.render import render
 from agent.reports.talk import talk_facts
 from agent.store.tables import Diagnosis, Incident, Proposal, Report, Usage
 from tests.agent.conversation.workplace import ADA, NOW, Workplace, models, workplace
@@ -135,5 +135,7 @@ def test_what_people_thought_is_reported(place):
         turns.judged(session, answer.message, ADA, "down", "too short", NOW)
         facts = period_facts(session, start=day(30), end=NOW)
     assert (facts.talk.questions, facts.talk.answers, facts.talk.down) == (1, {"offline": 1}, 1)
-    assert "Asked in conversation: 1 times (answered: 1 by offline). Thumbs: 0 up, 1 down" in markdown(facts)
-    assert "too short" in markdown(facts)
+    assert "Asked in conversation: 1 times (answered: 1 by offline). Thumbs: 0 up, 1 down" in render(
+        facts.to_json(), "md"
+    )
+    assert "too short" in render(facts.to_json(), "md")

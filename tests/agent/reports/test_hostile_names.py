@@ -14,8 +14,8 @@ from agent.reports.canvas import svg_of, themed
 from agent.reports.charts import sparkline
 from agent.reports.facts import incident_facts, period_facts
 from agent.reports.markdown import escape
+from agent.reports.pictured import Chart, Mark, Point
 from agent.reports.render import render
-from agent.reports.shape import Chart, Mark, Point
 from agent.store.session import Store
 from agent.store.tables import Deployment
 from tests.agent.reports.story import Story, day
