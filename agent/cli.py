@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.commands import deciding, opening
+from agent.commands import deciding, opening, telling
 from agent.commands.options import Home, Json, Person, opened, services_of, show
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ for name, group in {
     "token": opening.tokens,
     "user": opening.users,
     "silence": opening.silences,
+    "delivery": telling.deliveries,
+    "preferences": telling.preferences,
     "db": databases,
 }.items():
     app.add_typer(group, name=name)

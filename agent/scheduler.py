@@ -20,7 +20,10 @@ from agent import executor
 from agent.domain.errors import Unavailable, WatchkeeperError
 from agent.pipeline.approve import expire
 from agent.pipeline.notify import Courier
+from agent.pipeline.outside import forget
+from agent.pipeline.remind import remind_due
 from agent.pipeline.services import Services
+from agent.pipeline.slack.follow import follow
 from agent.pipeline.watch import watch
 from agent.store import queries
 from agent.store.tables import Slot
@@ -119,6 +122,7 @@ class Scheduler:
 
     def _tell(self) -> None:
         try:
+            follow(self._services)
             self._courier.tick()
         except WatchkeeperError as error:
             log.error("notifications: %s", error)
@@ -127,6 +131,8 @@ class Scheduler:
         try:
             with self._services.store.write() as session:
                 expire(self._services, session)
+            remind_due(self._services)
+            forget(self._services)
             watch_due(self._services, self._worker)
         except WatchkeeperError as error:
             log.error("watch: %s", error)

@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 
 from agent.domain.errors import WatchkeeperError
-from agent.doors import guard
+from agent.doors import guard, unsubscribe
 from agent.doors.api import (
     ask,
     audit,
     chat,
+    deliveries,
     freeze,
     health,
     incidents,
@@ -28,6 +29,7 @@ from agent.doors.api import (
     problems,
     proposals,
     reports,
+    webhooks,
 )
 from agent.doors.console import pages, signin
 from agent.doors.limits import Limits
@@ -61,8 +63,13 @@ def create_app(services: Services, *, wake: Callable[[], None] = lambda: None) -
     app.state.limits = Limits(RATE, BURST)
     app.state.attempts = signin.Attempts()
     app.state.slack = Reception(services, wake)
-    for part in (models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat):
+    app.state.wake = wake
+    for part in (
+        models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat, deliveries,
+        webhooks,
+    ):  # fmt: skip
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
+    app.include_router(unsubscribe.router)
     app.include_router(health.router)
     app.include_router(slack.router)
     pages.mount(app)

@@ -3,7 +3,7 @@
 from agent.store.tables.base import Base, UtcDateTime, new_id
 from agent.store.tables.coming_in import InboundEvent
 from agent.store.tables.deciding import Approval, Execution, ExecutionStep, Proposal, Silence, UnfitWindow, Verification
-from agent.store.tables.delivering import Delivery, Destination, Outbox, Preference, Unsubscribed
+from agent.store.tables.delivering import DELIVERY_STATES, Delivery, Destination, Outbox, Preference, Unsubscribed
 from agent.store.tables.devices import Acknowledgement, Device
 from agent.store.tables.operating import ApiToken, AuditEvent, AuditHead, Control, Report, Slot, UnfreezeRequest
 from agent.store.tables.people import Identity, KeptAnswer, OneTimeCode, Person, WebSession
@@ -22,6 +22,7 @@ from agent.store.tables.watching import (
 )
 
 __all__ = [
+    "DELIVERY_STATES",
     "Acknowledgement",
     "Alert",
     "ApiToken",

@@ -101,6 +101,7 @@ class Alert(Base):
     """A rule that is crossed; one row for each fingerprint and incident.
 
     source: who says so, "" for our own watch. model: "" where another program's alert is of no model that is watched.
+    episode: since when it fires, as that program says; another time is another episode.
     """
 
     __tablename__ = "alert"
@@ -114,6 +115,7 @@ class Alert(Base):
             sqlite_where=text("cleared_at IS NULL"),
             postgresql_where=text("cleared_at IS NULL"),
         ),
+        Index("ix_alert_fingerprint", "fingerprint"),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("a"))
     model: Mapped[str]
@@ -130,6 +132,7 @@ class Alert(Base):
     source: Mapped[str] = mapped_column(default="")
     labels: Mapped[dict[str, Any]] = mapped_column(default=dict)
     link: Mapped[str] = mapped_column(default="")
+    episode: Mapped[str] = mapped_column(default="")
 
 
 _UNRESOLVED = text(f"state <> '{IncidentState.RESOLVED}'")

@@ -123,13 +123,18 @@ def _alerts_of_others() -> None:
         table.drop_constraint(op.f("fk_alert_model_model"), type_="foreignkey")
         table.add_column(_text("source", default=""))
         table.add_column(_text("link", default=""))
+        table.add_column(_text("episode", default=""))
         table.add_column(sa.Column("labels", JSON, nullable=False, server_default="{}"))
+
+
+    op.create_index("ix_alert_fingerprint", "alert", ["fingerprint"])
 
 
 def downgrade() -> None:
     """Alerts of others and their incidents stay; a database that has some refuses the older keys."""
+    op.drop_index("ix_alert_fingerprint", "alert")
     with op.batch_alter_table("alert") as table:
-        for name in ("labels", "link", "source"):
+        for name in ("labels", "episode", "link", "source"):
             table.drop_column(name)
         table.create_foreign_key(op.f("fk_alert_model_model"), "model", ["model"], ["name"])
     op.drop_index("uq_incident_unresolved", "incident")
