@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import CursorResult, Select, and_, delete, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from agent.domain.errors import Conflict, Unavailable, WatchkeeperError
 from agent.pipeline.services import Services
@@ -53,13 +54,13 @@ def keep(
     lane: within it events are worked on in order; "" is the whole source.
     """
     row = row_of(source=source, key=key, body=body, at=at, lane=lane, urgent=urgent, proof=proof)
-    return bool(keep_rows(session, [row]))
+    return session.execute(kept([row], session.get_bind().dialect.name)).first() is not None
 
 
 def row_of(
     *, source: str, key: str, body: dict[str, Any], at: datetime, lane: str = "", urgent: bool = False, proof: str = ""
 ) -> dict[str, Any]:
-    """The row of an event, as `keep_rows` takes it."""
+    """The row of an event, as `kept` takes it."""
     return {
         "source": source,
         "key": key,
@@ -75,13 +76,11 @@ def row_of(
     }
 
 
-def keep_rows(session: Session, rows: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Keep many in one statement; (source, key) of those that are new."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(InboundEvent).values(rows).on_conflict_do_nothing(index_elements=["source", "key"])
-    return {
-        (source, key) for source, key in session.execute(statement.returning(InboundEvent.source, InboundEvent.key))
-    }
+def kept(rows: list[dict[str, Any]], dialect: str) -> ReturningInsert[str, str]:
+    """The statement that keeps many and returns (source, key) of those that are new."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(InboundEvent).values(rows).on_conflict_do_nothing(index_elements=["source", "key"])
+    return statement.returning(InboundEvent.source, InboundEvent.key)
 
 
 def seen_with(session: Session, source: str, key: str, proof: str) -> bool:

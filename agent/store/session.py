@@ -6,12 +6,12 @@ with BUSY_SNAPSHOT whatever the time-out. PostgreSQL: ordinary transactions, whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, Executable, Row, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -38,6 +38,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        self._alone: Engine | None = None
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -53,6 +54,24 @@ class Store:
         """A read-only view; nothing is committed. Raises: Unavailable when the database is."""
         with self._session(immediate=False) as session:
             yield session
+
+    def alone(self, statement: Executable) -> Sequence[Row[Any]]:
+        """What one statement returns that is a transaction of its own: on PostgreSQL one round trip, where a look at
+        the connection, the beginning and the end would be three more. Raises: Unavailable.
+        """
+        if self.engine.dialect.name != "postgresql":
+            with self.write() as session:
+                return session.execute(statement).all()
+        if self._alone is None:
+            self._alone = _postgresql(self.engine.url, alone=True)
+        for last in (False, True):
+            try:
+                with self._alone.connect() as connection:
+                    return connection.execute(statement).all()
+            except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+                if last or not getattr(error, "connection_invalidated", False):  # it had idled until the server left
+                    raise Unavailable(f"{self.describe()}: {_cause(error)}; try again.") from error
+        raise AssertionError("unreachable")
 
     @contextmanager
     def _session(self, *, immediate: bool) -> Iterator[Session]:
@@ -75,6 +94,8 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._alone is not None:
+            self._alone.dispose()
 
 
 def _is_twice(error: IntegrityError) -> bool:
@@ -87,8 +108,9 @@ def _cause(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
-def _postgresql(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+def _postgresql(url: URL, *, alone: bool = False) -> Engine:
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if alone else {}
+    engine = create_engine(url, pool_pre_ping=not alone, connect_args={"connect_timeout": 5}, **options)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: Any) -> None:

@@ -1,1 +1,1 @@
-"""What is done with each kind of event."""
+"""What is done with each kind of event, once it is kept and acknowledged."""

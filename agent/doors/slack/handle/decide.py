@@ -62,6 +62,12 @@ def submitted(services: Services, asked: Asked, payload: dict[str, Any]) -> None
         reasoned(services, who, str(private.get("message") or ""), typed)
 
 
+def needs_reason(payload: Mapping[str, Any]) -> dict[str, str]:
+    """What to correct in a rejection before it is sent."""
+    _, typed = modals.said_in(payload.get("view") or {})
+    return {} if typed.strip() else {"reason": "Say why: the next diagnosis and the report will."}
+
+
 def _approve(services: Services, who: Who, value: str, payload: Mapping[str, Any]) -> None:
     _decide(services, who, _read(value), lambda wanted, digest: _approve_it(services, who, wanted, digest))
 

@@ -13,11 +13,13 @@ from agent.conversation.chat import Reply, reply
 from agent.conversation.deadline import Stopped
 from agent.domain.errors import InvalidInput, NotFound, Unavailable
 from agent.domain.incident import IncidentState
+from agent.domain.notifying import SLACK
 from agent.doors.slack.handle import running
 from agent.doors.slack.handle.asked import Asked, Refusal, call, privately
 from agent.doors.slack.handle.spoken import question_of, source_links
 from agent.doors.slack.handle.who import Who, who_is
 from agent.doors.slack.handle.writer import Writer
+from agent.pipeline import inbox
 from agent.pipeline.desk import desk_of
 from agent.pipeline.services import Services
 from agent.pipeline.slack import blocks as kit
@@ -49,13 +51,28 @@ def talk(services: Services, asked: Asked, payload: dict[str, Any]) -> None:
 
 
 def talk_about(services: Services, who: Who, question: str) -> None:
-    """A question that was offered as a button, asked in its thread."""
+    """A question that was offered as a button: put into the inbox as if it had been typed, as its answer may take long.
+
+    The key is the click's, so that it is asked once.
+    """
     if who.refused:
         privately(services, who.asked, who.refused)
         return
-    thread = who.asked.thread or who.asked.message
-    direct = who.asked.channel.startswith("D")
-    _answer(services, who, thread, question, who.asked.key, shared=not direct)
+    asked = who.asked
+    thread = asked.thread or asked.message
+    event = {
+        "kind": "message",
+        "key": f"suggested/{asked.key}",
+        "team": asked.team,
+        "user": asked.user,
+        "channel": asked.channel,
+        "ts": asked.message,
+        "thread_ts": thread,
+        "payload": {"text": question},
+    }
+    with services.store.write() as session:
+        lane = f"{asked.channel}/{thread}"
+        inbox.keep(session, source=SLACK, key=f"suggested/{asked.key}", body=event, at=services.wall(), lane=lane)
 
 
 def stopped(services: Services, asked: Asked, payload: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def action_id(value: Any, place: str, found: Found) -> None:
     found.action_ids.add(str(value))
 
 
-def element(required: dict[str, Check] | None = None, **optional: Check) -> Check:
+def element(required: dict[str, Check] | None = None, /, **optional: Check) -> Check:
     return record({"type": anything, **(required or {})}, {"action_id": action_id, **optional})
 
 
@@ -55,8 +55,8 @@ def chosen(check: Check, most: int) -> dict[str, Check]:
     return {"initial_options": items(check, most), "max_selected_items": number(1, 100)}
 
 
-def select(required: dict[str, Check] | None = None, **optional: Check) -> Check:
-    return element(required, placeholder=PLACEHOLDER, confirm=CONFIRM, focus_on_load=flag, **optional)
+def select(**optional: Check) -> Check:
+    return element(None, placeholder=PLACEHOLDER, confirm=CONFIRM, focus_on_load=flag, **optional)
 
 
 def one_list(check: Check) -> Check:

@@ -26,7 +26,7 @@ def event(workspace: Workspace, inner: dict[str, Any]) -> dict[str, Any]:
 
 
 def message_event(workspace: Workspace, message: Message, channel: Channel, *, mention: bool) -> dict[str, Any]:
-    inner = {
+    inner: dict[str, Any] = {
         "type": "app_mention" if mention else "message",
         "user": message.user,
         "text": message.text,
@@ -58,7 +58,7 @@ def action(
 ) -> dict[str, Any]:
     """A click on an element of a message or a view."""
     trigger = workspace.new_trigger(user.id)
-    acted = {
+    acted: dict[str, Any] = {
         "type": element["type"],
         "action_id": element.get("action_id", ""),
         "block_id": block_id,

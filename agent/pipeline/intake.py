@@ -1,0 +1,118 @@
+"""Many events a second into the inbox: those that come at the same time are kept in one statement.
+
+Whoever acknowledges waits for one round trip to the database, however many others wait with them: with 100 at once and
+200 ms for each answer of the database, one after the other would be 20 s.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import Future
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.domain.errors import Unavailable, WatchkeeperError
+from agent.pipeline.inbox import kept, seen_with
+from agent.store.session import Store
+
+LINGER = 0.003
+"""Seconds to wait for others once one is there."""
+MOST = 200
+WRITERS = {"postgresql": 2, "sqlite": 1}
+
+
+class Kept(StrEnum):
+    """New; known already, sent again; or known with the very same signature: a replay."""
+
+    NEW = "new"
+    AGAIN = "again"
+    REPLAY = "replay"
+
+
+class Intake:
+    """Writers of one process. `put` returns at once; its future ends when the event is durable, or cannot be."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: queue.Queue[tuple[dict[str, Any], Future[Kept]] | None] = queue.Queue()
+        self._stopped = False
+        self._writers: list[threading.Thread] = []
+        self._starting = threading.Lock()
+
+    def put(self, row: dict[str, Any]) -> Future[Kept]:
+        """Keep an event (`inbox.row_of`). The future's exception is Unavailable where the database is."""
+        future: Future[Kept] = Future()
+        if self._stopped:
+            future.set_exception(Unavailable("This process is stopping; send it again."))
+        else:
+            self._start()
+            self._waiting.put((row, future))
+        return future
+
+    def _start(self) -> None:
+        """The writers, when the first event comes: most processes never see one."""
+        with self._starting:
+            for number in range(len(self._writers), WRITERS[self._store.engine.dialect.name]):
+                self._writers.append(threading.Thread(target=self._run, name=f"intake-{number}", daemon=True))
+                self._writers[-1].start()
+
+    def close(self) -> None:
+        """Keep what has come; take no more."""
+        self._stopped = True
+        for _ in self._writers:
+            self._waiting.put(None)
+        for writer in self._writers:
+            writer.join(5)
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, ended = [first], False
+            if not self._stopped:
+                threading.Event().wait(LINGER)
+            while len(batch) < MOST and not ended:
+                try:
+                    item = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                ended = item is None
+                if item is not None:
+                    batch.append(item)
+            self._keep(batch)
+            if ended:
+                return
+
+    def _keep(self, batch: list[tuple[dict[str, Any], Future[Kept]]]) -> None:
+        """One statement for all; an event that comes twice in a batch is kept once."""
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for row, _ in batch:
+            rows.setdefault((row["source"], row["key"]), row)
+        try:
+            statement = kept(list(rows.values()), self._store.engine.dialect.name)
+            new = {(row[0], row[1]) for row in self._store.alone(statement)}
+        except (WatchkeeperError, SQLAlchemyError) as error:
+            problem = error if isinstance(error, WatchkeeperError) else Unavailable(f"the inbox: {error}")
+            for _, future in batch:
+                future.set_exception(problem)
+            return
+        for row, future in batch:
+            if rows[row["source"], row["key"]] is row and (row["source"], row["key"]) in new:
+                future.set_result(Kept.NEW)
+            else:
+                self._compare(row, future)
+
+    def _compare(self, row: dict[str, Any], future: Future[Kept]) -> None:
+        """Known already: by the same signature (a replay) or another one (sent again)."""
+        if not row["proofs"]:
+            future.set_result(Kept.AGAIN)
+            return
+        try:
+            with self._store.write() as session:
+                replayed = seen_with(session, row["source"], row["key"], row["proofs"][0])
+        except (WatchkeeperError, SQLAlchemyError) as error:
+            problem = error if isinstance(error, WatchkeeperError) else Unavailable(f"the inbox: {error}")
+            future.set_exception(problem)
+            return
+        future.set_result(Kept.REPLAY if replayed else Kept.AGAIN)
