@@ -118,7 +118,7 @@ def _page(
             models=list(principal.models or ()),
             decides=list(policy.people[person.name].roles) if person.name in policy.people else [],
             sessions=sessions.live(session, person, services.wall()),
-            current=principal.through,
+            this_one=principal.through,
             identities=known,
             provider_name=provider.name if provider else "single sign-on",
             connectable=provider is not None and not any(one.kind == "oidc" for one in known),

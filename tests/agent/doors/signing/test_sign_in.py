@@ -157,7 +157,7 @@ def test_the_first_link_makes_one_admin_once(place: Place, clock) -> None:
     code = second.partition("code=")[2]
     clock.advance("25h")
     assert browser.get(path).status_code == 403
-    clock.advance("-25h")
+    clock.advance(timedelta(hours=-25))
     fields = {"code": code, "for": "setup", "name": "ann", "password": PASSWORD, "again": PASSWORD}
     assert browser.form("/set-up", {**fields, "again": "another thing entirely"}, page=path).status_code == 422
     done = browser.form("/set-up", fields, page=path)
@@ -197,7 +197,7 @@ def test_a_link_for_somebody_sets_their_password_and_no_other(place: Place) -> N
 def test_sessions_end_idle_old_by_hand_and_everywhere(place: Place, clock) -> None:
     ann = place.person("ann", password=True)
     browser = place.signed_in(ann)
-    for _ in range(15):
+    for _ in range(16):
         clock.advance("11h")
         if clock() < ann.created_at + sessions.LIFE:
             assert browser.who == "ann"
@@ -286,7 +286,7 @@ def test_a_code_binds_one_identity_once(place: Place, clock) -> None:
         assert len(codes.ALPHABET) ** codes.SHORT > 2**58
 
 
-@pytest.mark.parametrize("name", ["", "  ", "watchkeeper", "Policy", "x" * 101, "a\u202eb" * 40])
+@pytest.mark.parametrize("name", ["", "  ", "watchkeeper", "Policy", "x" * 101, "\u202e"])
 def test_some_names_are_nobodys(place: Place, name: str) -> None:
     with pytest.raises(InvalidInput):
         place.person(name)
