@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, false
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.store.tables.base import NUMBER, Base, CanonicalJson, new_id
@@ -60,15 +60,24 @@ class ApiToken(Base):
 
 
 class Report(Base):
-    """A report's facts; every format is rendered from them."""
+    """A report's facts; every format is rendered from them.
+
+    audience, schedule, due_at: for whom, by which line of reports.yaml and for which time it was written, each once.
+    """
 
     __tablename__ = "report"
+    __table_args__ = (UniqueConstraint("schedule", "due_at", name="uq_report_due"),)
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("t"))
     kind: Mapped[str]
     model: Mapped[str | None]
     incident_id: Mapped[str | None] = mapped_column(ForeignKey("incident.id"), unique=True)
     created_at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
+    period_start: Mapped[datetime | None]
+    period_end: Mapped[datetime | None]
+    audience: Mapped[str] = mapped_column(default="", server_default="")
+    schedule: Mapped[str | None]
+    due_at: Mapped[datetime | None]
 
 
 class Slot(Base):
