@@ -17,6 +17,7 @@ from agent.domain.policy import load_policy
 from agent.domain.signing import Provider, SignIn, parse_provider
 from agent.pipeline.channels import channels
 from agent.pipeline.letters import COMPOSERS
+from agent.pipeline.push import Devices, push_contact
 from agent.pipeline.routes_file import routes_of
 from agent.pipeline.services import Services
 from agent.pipeline.slack_app import API_URL, SlackApp
@@ -79,6 +80,7 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
             smtp_url=settings.smtp_url,
             smtp_from=settings.smtp_from,
             webhook_secret=settings.webhook_secret,
+            devices=Devices(store, secret_of(settings), contact=push_contact(settings.public_url)),
         ),
         composers=COMPOSERS,
         notifications=notifications,

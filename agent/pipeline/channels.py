@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agent.domain.errors import InvalidInput
-from agent.domain.notifying import APPRISE, MAIL, SLACK, WEBHOOK, Notifications
+from agent.domain.notifying import APPRISE, MAIL, PUSH, SLACK, WEBHOOK, Notifications
 from agent.pipeline.routes_file import secret_text
 from notifications.apprise import Apprise
 from notifications.message import Channel, DeliveryFailed, Message, Receipt
@@ -28,12 +28,15 @@ def channels(
     smtp_url: str = "",
     smtp_from: str = "",
     webhook_secret: str = "",
+    devices: Channel | None = None,
 ) -> dict[str, Channel]:
     """Every channel that something can be sent through, by name. Raises: InvalidInput for what is no mail server."""
     made: dict[str, Channel] = {
         WEBHOOK: Webhook(lambda: _hooks(home, routes(), webhook_secret), wall),
         APPRISE: Apprise(lambda: _apprise(home, routes())),
     }
+    if devices is not None:
+        made[PUSH] = devices
     if slack_token:
         made[SLACK] = LateSlack(slack_token, slack_url)
     if smtp_url:
