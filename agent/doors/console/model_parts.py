@@ -1,0 +1,191 @@
+"""The parts of a model's page that are fetched by themselves: what asks the registry, the log or a model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from agent.domain.errors import WatchkeeperError
+from agent.doors.access import PrincipalDep, needs
+from agent.doors.api.inputs import ModelName, RecordId, ServicesDep, Word
+from agent.doors.console import chart_data
+from agent.doors.console.distributions import read_distributions
+from agent.doors.console.model import seen
+from agent.doors.console.page import fragment, render
+from agent.doors.console.words import metric_name
+from agent.doors.guard import CONTENT_POLICY
+from agent.pipeline import deep_dive
+from agent.pipeline.model_process import ModelProcess
+from agent.pipeline.reference import reference_of
+from agent.store import queries
+from ml.models.registry import CHAMPION, VersionInfo
+from ml.results import Window
+from ml.spec import ModelSpec
+
+MOST_VERSIONS = 8
+ROWS = 2_000
+FRAME_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "font-src data:; worker-src blob:; sandbox allow-scripts; frame-ancestors 'self'"
+)
+"""What Evidently's page may do: run its own scripts in an origin of its own, and reach nothing."""
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+def process_of(request: Request, services: ServicesDep) -> ModelProcess:
+    """The process of this application that asks models."""
+    state = request.app.state
+    process: ModelProcess | None = getattr(state, "model_process", None)
+    if process is None:
+        registry = services.registry
+        process = state.model_process = ModelProcess(registry.uri, allow_pickle=registry.allow_pickle)
+    return process
+
+
+@router.get("/models/{name}/feature", dependencies=[needs("viewer")])
+def show_feature(
+    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, of: Word = "", at: Word = ""
+) -> Response:
+    with services.store.read() as session:
+        spec = seen(services, session, principal, name)
+        try:
+            found = read_distributions(services, session, spec, of, _moment(at))
+        except WatchkeeperError as error:
+            return fragment(request, "model/failed.html", text=str(error))
+    return fragment(request, "model/feature.html", found=found)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+@router.get("/models/{name}/versions", dependencies=[needs("viewer")])
+def show_versions(request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName) -> Response:
+    with services.store.read() as session:
+        spec = seen(services, session, principal, name)
+        ledger = queries.deployments(session, name)
+    try:
+        infos = services.registry.versions(name)
+    except WatchkeeperError as error:
+        return fragment(request, "model/failed.html", text=str(error))
+    kept = infos[:MOST_VERSIONS]
+    return fragment(
+        request, "model/versions.html", versions=kept, more=len(infos) - len(kept), lines=compared(spec, kept),
+        charts=_metric_charts(spec, kept), since={one["version"]: one["timestamp"] for one in ledger},
+    )  # fmt: skip
+
+
+def compared(spec: ModelSpec, versions: list[VersionInfo]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Groups of lines, a cell for each version; a line whose cells differ is what one looks for."""
+    metrics = sorted(
+        {name for info in versions for name in info.metrics if "." not in name}, key=lambda n: n != spec.metric
+    )
+    parameters = sorted({name for info in versions for name in info.params})
+
+    def interval(info: VersionInfo, name: str) -> str:
+        if name not in info.metrics:
+            return "–"
+        low, high = info.metrics.get(f"{name}.low"), info.metrics.get(f"{name}.high")
+        bounds = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
+        return f"{info.metrics[name]:.4g}{bounds}"
+
+    origin = [
+        ("made", [f"{info.created_at:%Y-%m-%d %H:%M}" for info in versions]),
+        ("data version", [info.data_version or "–" for info in versions]),
+        ("code version", [info.code_version or "–" for info in versions]),
+        ("made from", [f"version {info.parent_version}" if info.parent_version else "–" for info in versions]),
+        ("proposal", [info.proposal or "–" for info in versions]),
+    ]
+    return [
+        ("On held-out rows", [(metric_name(name), [interval(info, name) for info in versions]) for name in metrics]),
+        ("Where it comes from", origin),
+        ("Parameters", [(name, [info.params.get(name, "–") for info in versions]) for name in parameters]),
+    ]
+
+
+def _metric_charts(spec: ModelSpec, versions: list[VersionInfo]) -> tuple[dict[str, Any], str] | None:
+    known = [info for info in versions if spec.metric in info.metrics]
+    if not known:
+        return None
+    values = [
+        [chart_data.plain(info.metrics.get(key)) for key in (spec.metric, f"{spec.metric}.low", f"{spec.metric}.high")]
+        for info in known
+    ]
+    marked = next((i for i, info in enumerate(known) if CHAMPION in info.aliases), -1)
+    names = [f"version {info.version}{' (champion)' if i == marked else ''}" for i, info in enumerate(known)]
+    data = {"names": names, "values": values, "metric": metric_name(spec.metric), "marked": marked}
+    better = "higher" if spec.higher_is_better else "lower"
+    told = "; ".join(f"{name} {value[0]:.4g}" for name, value in zip(names, values, strict=True))
+    return data, f"{metric_name(spec.metric)} on each version's own held-out rows, {better} is better: {told}."
+
+
+@router.get("/models/{name}/importance", dependencies=[needs("viewer")])
+def show_importance(request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName) -> Response:
+    with services.store.read() as session:
+        spec = seen(services, session, principal, name)
+        run, ledger = queries.latest_run(session, name), queries.deployments(session, name)
+        version = ledger[-1]["version"] if ledger else run.champion if run else None
+        if run is None or version is None:
+            return fragment(request, "model/failed.html", text="There is no version, or no look yet, to ask.")
+        key = (name, version, run.id)
+        kept = getattr(request.app.state, "importances", None)
+        if kept is None:
+            kept = request.app.state.importances = {}
+        try:
+            if key not in kept:
+                then = reference_of(services, session, spec, version, run.window_end).frame
+                now = services.log.read(spec, Window(run.window_start, run.window_end), most=ROWS)
+                kept.clear() if len(kept) > 500 else None
+                kept[key] = process_of(request, services).drivers(spec, version, then[:ROWS], now)
+        except WatchkeeperError as error:
+            return fragment(request, "model/failed.html", text=str(error))
+    found = kept[key]
+    chart = chart_data.shares(found.now, found.then, "latest window", "reference")
+    return fragment(request, "model/importance.html", shares=chart, version=version, method=found.method)
+
+
+@router.post("/models/{name}/deep-dive", dependencies=[needs("operator", "propose")])
+def start_dive(request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName) -> Response:
+    with services.store.read() as session:
+        spec = seen(services, session, principal, name)
+    deep_dive.start(services, spec, services.wall())
+    if request.headers.get("hx-request"):
+        return show_dives(request, services, principal, name)
+    return RedirectResponse(f"/models/{name}#dives", 303)
+
+
+@router.get("/models/{name}/deep-dives", dependencies=[needs("viewer")])
+def show_dives(request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName) -> Response:
+    with services.store.read() as session:
+        seen(services, session, principal, name)
+    return fragment(request, "model/dives.html", name=name, dives=deep_dive.of_model(services, name)[:3])
+
+
+@router.get("/models/{name}/deep-dives/{id}", dependencies=[needs("viewer")])
+def show_dive(
+    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, id: RecordId
+) -> Response:
+    """The page itself, as Evidently wrote it: in an origin of its own, that reaches nothing."""
+    with services.store.read() as session:
+        seen(services, session, principal, name)
+    path = deep_dive.page_of(services, name, id)
+    return FileResponse(path, media_type="text/html", headers={"content-security-policy": FRAME_POLICY})
+
+
+@router.get("/models/{name}/deep-dive/{id}", dependencies=[needs("viewer")])
+def show_dive_page(
+    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, id: RecordId
+) -> Response:
+    with services.store.read() as session:
+        seen(services, session, principal, name)
+        deep_dive.page_of(services, name, id)
+        page = render(request, "model/dive.html", session=session, name=name, id=id)
+    page.headers["content-security-policy"] = f"{CONTENT_POLICY}; frame-src 'self'"
+    return page
