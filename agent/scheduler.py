@@ -1,7 +1,8 @@
 """When things happen: APScheduler is the clock, the database decides. Each slot is claimed there, so it runs once.
 
 every second   carry out what was approved; and, apart from it, deliver what was promised
-every minute   the watch, for each model whose slot (its spec's `every`) has come; expiry of what nobody decided
+every minute   the watch, for each model whose slot (its spec's `every`) has come; expiry of what nobody decided;
+               and, apart from it, the reports of reports.yaml whose time has come
 
 A slot whose worker died, or that failed because something was out of reach, is taken again after `RETAKE`.
 """
@@ -22,6 +23,7 @@ from agent.pipeline.approve import expire
 from agent.pipeline.notify import Courier
 from agent.pipeline.outside import forget
 from agent.pipeline.remind import remind_due
+from agent.pipeline.scheduled import due_now, write_due
 from agent.pipeline.services import Services
 from agent.pipeline.slack.follow import follow
 from agent.pipeline.watch import watch
@@ -91,6 +93,27 @@ def _take_turn(services: Services, name: str, worker: str) -> bool:
     return not error
 
 
+def reports_due(services: Services, worker: str) -> int:
+    """Write the reports whose slot has come; how many. One report's trouble is said, and stops no other."""
+    written = 0
+    for due in due_now(services):
+        if not claim_slot(services, due.job, due.at, worker):
+            continue
+        error, over = "", True
+        try:
+            written += write_due(services, due)
+        except WatchkeeperError as problem:
+            error, over = str(problem), not isinstance(problem, Unavailable)
+            log.error("report %s of %s: %s", due.name, due.at, problem)
+        except Exception as problem:  # the edge of the job: one report's trouble must not stop the others
+            error = f"{type(problem).__name__}: {problem}"
+            log.exception("report %s of %s", due.name, due.at)
+        with services.store.write() as session:
+            slot = session.get_one(Slot, (due.job, due.at))
+            slot.finished_at, slot.error = services.wall() if over else None, error
+    return written
+
+
 class Scheduler:
     """The background loops of one process. `start()` returns at once; `stop()` waits for what is running."""
 
@@ -108,6 +131,7 @@ class Scheduler:
         self._clock.add_job(self._act, "interval", seconds=1, id="act")
         self._clock.add_job(self._tell, "interval", seconds=1, id="tell")
         self._clock.add_job(self._look, "interval", seconds=60, id="look", next_run_time=datetime.now(UTC))
+        self._clock.add_job(self._report, "interval", seconds=60, id="report")
         self._clock.start()
 
     def stop(self) -> None:
@@ -136,3 +160,9 @@ class Scheduler:
             watch_due(self._services, self._worker)
         except WatchkeeperError as error:
             log.error("watch: %s", error)
+
+    def _report(self) -> None:
+        try:
+            reports_due(self._services, self._worker)
+        except WatchkeeperError as error:
+            log.error("reports: %s", error)

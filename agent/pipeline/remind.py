@@ -31,7 +31,7 @@ def remind_due(services: Services) -> int:
             Proposal.state == ProposalState.PENDING, Proposal.approve_by > now
         )
         due = []
-        for wanted, since, until in session.execute(pending.order_by(Proposal.approve_by)).tuples():
+        for wanted, since, until in session.execute(pending.order_by(Proposal.approve_by)):
             share = next((share for share in SHARES if now >= at_share(since, until, share)), None)
             if share is not None and not _told(session, wanted, share):
                 due.append((wanted, share))
