@@ -208,18 +208,22 @@ def chat(
 def report(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     incident: Annotated[str | None, typer.Option(help="The report of one incident.")] = None,
-    period: Annotated[str, typer.Option(help="How far back, such as 7d.")] = "7d",
-    formats: Annotated[str, typer.Option("--format", help="Any of html, md, json; with commas.")] = "html,md",
+    period: Annotated[str, typer.Option(help="How far back, such as 7d; default: as the kind says.")] = "",
+    kind: Annotated[str, typer.Option(help="period, daily, weekly, monthly, comparison or card.")] = "",
+    compare: Annotated[bool, typer.Option("--compare", help="Beside the time of the same length before it.")] = False,
+    version: Annotated[str | None, typer.Option(help="Of a model card; default: the champion.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="Any of html, pdf, md, json; with commas.")] = "html,md",
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write a report of a period, or of one incident."""
+    """Write a report: of a period, beside the one before, of one incident, or a model card."""
     from agent.commands.report import command, render_written
 
     written = command(
-        services_of(home), model=model, incident=incident, period=period, formats=formats.split(","), out=out
-    )
+        services_of(home), model=model, incident=incident, period=period, formats=formats.split(","), out=out,
+        kind=kind or ("comparison" if compare else ""), version=version,
+    )  # fmt: skip
     show(json, written, render_written)
 
 
@@ -286,14 +290,8 @@ def serve_model(
 app.command()(opening.mcp)
 
 
-@app.command()
-def doctor(home: Home = None, json: Json = False) -> None:
-    """Check the workspace: cause and cure in a line each."""
-    from agent.commands.health import diagnose_workspace, render_doctor
-
-    result = diagnose_workspace(home)
-    show(json, result, render_doctor)
-    raise typer.Exit(result["exit_code"])
+app.add_typer(opening.doctors, name="doctor")
+app.add_typer(opening.devs, name="dev")
 
 
 @databases.command("upgrade")

@@ -13,6 +13,44 @@ users = typer.Typer(help="Who may come in, in which role.", no_args_is_help=True
 
 silences = typer.Typer(help="Alerts that open no incident for a while.", no_args_is_help=True)
 
+doctors = typer.Typer(help="Check the workspace, or its connection to Slack: cause and cure in a line each.")
+devs = typer.Typer(help="What stands in for the outside, to try everything without it.", no_args_is_help=True)
+
+
+@doctors.callback(invoke_without_command=True)
+def doctor(context: typer.Context, home: Home = None, json: Json = False) -> None:
+    """Check the workspace: cause and cure in a line each."""
+    if context.invoked_subcommand is not None:
+        return
+    from agent.commands.health import diagnose_workspace, render_doctor
+
+    result = diagnose_workspace(home)
+    show(json, result, render_doctor)
+    raise typer.Exit(result["exit_code"])
+
+
+@doctors.command("slack")
+def doctor_slack(home: Home = None, json: Json = False) -> None:
+    """Check the connection to Slack: tokens, scopes, socket, channels."""
+    from agent.commands.slack import examine, render
+
+    result = examine(home)
+    show(json, result, render)
+    raise typer.Exit(result["exit_code"])
+
+
+@devs.command("slack")
+def dev_slack(
+    port: Annotated[int, typer.Option(help="Port of the page and of the Web API, on 127.0.0.1.")] = 8090,
+    http: Annotated[
+        str, typer.Option(metavar="URL", help="Send signed HTTP to this address instead of using Socket Mode.")
+    ] = "",
+) -> None:
+    """A Slack on this machine, with a page that shows channels, threads and App Home, and lets you click."""
+    from agent.commands.dev import slack
+
+    slack(port, http)
+
 
 def mcp(
     http: Annotated[bool, typer.Option("--http", help="Streamable HTTP for holders of a token, not stdio.")] = False,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, Executable, Row, create_engine, event, make_url
+from sqlalchemy import URL, Engine, Executable, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -55,7 +55,7 @@ class Store:
         with self._session(immediate=False) as session:
             yield session
 
-    def alone(self, statement: Executable) -> Sequence[Row[Any]]:
+    def alone(self, statement: Executable) -> Sequence[Any]:
         """What one statement returns that is a transaction of its own: on PostgreSQL one round trip, where a look at
         the connection, the beginning and the end would be three more. Raises: Unavailable.
         """

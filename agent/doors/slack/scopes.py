@@ -36,3 +36,27 @@ METHODS: dict[str, str] = {
     "views.push": "",
     "views.update": "",
 }
+WITHOUT_A_CALL = {
+    "app_mentions:read",  # the event app_mention
+    "commands",  # /watch
+    "groups:history",  # conversations.history and replies in private channels
+    "groups:read",  # conversations.list of them
+    "im:history",  # the event message.im
+    "metadata.message:read",  # the keys of our own messages in conversations.history
+}
+NEEDED = {
+    "app_mentions:read",
+    "assistant:write",
+    "channels:history",
+    "channels:read",
+    "chat:write",
+    "commands",
+    "files:write",
+    "groups:history",
+    "groups:read",
+    "im:history",
+    "im:write",
+    "metadata.message:read",
+    "users:read",
+}
+"""What the manifest asks for."""

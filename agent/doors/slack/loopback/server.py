@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,14 +20,7 @@ from agent.doors.slack.loopback.delivery import Delivery, OverHttp, Sockets
 from agent.doors.slack.loopback.surfaces import ApiError
 from agent.doors.slack.loopback.web import Call, Fault, WebApi
 from agent.doors.slack.loopback.workspace import BOT_USER, TEAM, Channel, Message, User, View, Workspace
-from agent.doors.slack.scopes import APP_LEVEL
-from agent.doors.slack.scopes import METHODS as SCOPES
-
-ALL_SCOPES = {scope for scope in SCOPES.values() if scope and scope != APP_LEVEL} | {
-    "app_mentions:read",
-    "commands",
-    "im:history",
-}
+from agent.doors.slack.scopes import NEEDED
 
 
 class LoopbackSlack:
@@ -51,7 +44,7 @@ class LoopbackSlack:
     `deliver_to("http://…/slack/events")` sends signed HTTP instead of Socket Mode; None goes back to sockets.
     """
 
-    def __init__(self, *, port: int = 0, scopes: set[str] | None = None, routes: list[BaseRoute] | None = None) -> None:
+    def __init__(self, *, port: int = 0, scopes: set[str] | None = None) -> None:
         self.workspace = Workspace()
         self.bot_token, self.app_token = "xoxb-loopback", "xapp-1-loopback"
         self.signing_secret = "loopback-signing-secret"  # noqa: S105 (of a workspace that does not exist)
@@ -59,13 +52,13 @@ class LoopbackSlack:
             self.workspace,
             bot_token=self.bot_token,
             app_token=self.app_token,
-            scopes=ALL_SCOPES if scopes is None else scopes,
+            scopes=set(NEEDED) if scopes is None else scopes,
         )
         self.sockets = Sockets()
         self.deliveries: list[Delivery] = []
         self._http: OverHttp | None = None
         self._port = port
-        self._routes = routes or []
+        self._routes: list[BaseRoute] = []
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
 
@@ -88,7 +81,7 @@ class LoopbackSlack:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self.web.base = self.url
         config = uvicorn.Config(
-            self.app(), log_level="error", access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1
+            self.app(), log_level="critical", access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -103,10 +96,15 @@ class LoopbackSlack:
     def stop(self) -> None:
         if self._http is not None:
             self._http.close()
+        self.workspace.changed()  # whoever waits for news is answered
         self.disconnect(polite=False)
         self._server.should_exit = True
         assert self._thread is not None
         self._thread.join(5)
+
+    def add_routes(self, routes: Sequence[BaseRoute]) -> None:
+        """More to serve; before `start`."""
+        self._routes = [*self._routes, *routes]
 
     def wait(self) -> None:
         """Until it is told to stop."""
@@ -251,11 +249,12 @@ class LoopbackSlack:
             payload = payloads.command(self.workspace, user, channel, name, text, url)
         return self.send("command", payload)
 
-    def open_home(self, who: str) -> Delivery:
+    def open_home(self, who: str, *, tab: str = "home") -> Delivery:
+        """Somebody opens the app; tab "messages" is where they talk to it."""
         with self.workspace.lock:
             user = self.workspace.user(who)
             channel = self.workspace.direct(user.id)
-            inner = {"type": "app_home_opened", "user": user.id, "channel": channel.id, "tab": "home"}
+            inner = {"type": "app_home_opened", "user": user.id, "channel": channel.id, "tab": tab}
             payload = payloads.event(self.workspace, {**inner, "event_ts": self.workspace.new_ts()})
         return self.send("event", payload)
 

@@ -17,8 +17,6 @@ from agent.doors.slack.loopback.delivery import signed
 from agent.pipeline import inbox
 from agent.pipeline.services import Services
 from agent.pipeline.slack_app import SlackApp
-from agent.store.migrate import upgrade
-from agent.store.session import Store
 from agent.store.tables import InboundEvent
 
 SECRET = "a signing secret"
@@ -28,10 +26,8 @@ FORGED, VALID = 5000 * SCALE // 100, 1000 * SCALE // 100
 
 
 @pytest.fixture
-def services(tmp_path, clock):
-    store = Store(f"sqlite:///{tmp_path / 'watchkeeper.db'}")
-    upgrade(store)
-    yield Services(
+def services(tmp_path, store, clock):
+    return Services(
         home=tmp_path,
         store=store,
         log=None,
@@ -41,7 +37,6 @@ def services(tmp_path, clock):
         wall=clock,
         slack=SlackApp(signing_secret=SECRET),
     )
-    store.close()
 
 
 @pytest.fixture
