@@ -23,7 +23,10 @@ def write_report(services: Services, session: Session, spec: ModelSpec, incident
     if known is not None:
         return known
     facts = incident_facts(session, incident, at=at)
-    report = Report(kind="incident", model=spec.name, incident_id=incident.id, created_at=at, facts=facts.to_json())
+    report = Report(
+        kind="incident", model=spec.name, incident_id=incident.id, created_at=at, facts=facts.to_json(),
+        period_start=incident.opened_at, period_end=incident.resolved_at,
+    )  # fmt: skip
     session.add(report)
     session.flush()
     promise(
@@ -34,6 +37,9 @@ def write_report(services: Services, session: Session, spec: ModelSpec, incident
         body=facts.summary,
         subject=report.id,
         at=at,
+        kind="report",
+        model=spec.name,
+        files=({"report": report.id, "format": "pdf"},),
     )
     return report
 
