@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from notifications.slack_limits import MOST_TEXT, escaped, faults
 if TYPE_CHECKING:
     from slack_sdk import WebClient
 
+BASE_URL = "https://slack.com/api/"
 EVENT = "watchkeeper_message"
 SECONDS = 10
 LOOK_BACK = 24 * 3600
@@ -49,11 +51,13 @@ OF_BLOCKS = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"}
 class Slack:
     """The Web API at `base_url`, with a bot's token."""
 
-    def __init__(self, token: str, base_url: str = "https://slack.com/api/", *, pace: float = 1.0) -> None:
+    def __init__(self, token: str, base_url: str = BASE_URL, *, pace: float = 1.0, seconds: int = SECONDS) -> None:
         from slack_sdk import WebClient
 
+        quiet = logging.getLogger("notifications.slack.client")
+        quiet.setLevel(logging.CRITICAL)  # what goes wrong is said once, with the delivery
         address = base_url if base_url.endswith("/") else f"{base_url}/"
-        self._client = WebClient(token=token, base_url=address, timeout=SECONDS, retry_handlers=[])
+        self._client = WebClient(token=token, base_url=address, timeout=seconds, retry_handlers=[], logger=quiet)
         self._pace = pace
         self._ids: dict[str, str] = {}
 
@@ -107,16 +111,15 @@ class Slack:
             return self._call(method, **{name: value for name, value in request.items() if name != "blocks"})
 
     def _arrived(self, message: Message, thread: str) -> tuple[str, str] | None:
-        """Where an earlier try of the same key stands, if it arrived."""
+        """Where an earlier try of the same key stands, if it arrived; where two did, the later one is taken back."""
         place = _place(message.thread)[0] if message.thread else message.recipient
         channel = self._id_of(place)
         if not channel:
             return None
-        for found in self._history(channel, thread):
-            payload = (found.get("metadata") or {}).get("event_payload") or {}
-            if payload.get("key") == message.key:
-                return channel, str(found["ts"])
-        return None
+        there = [str(found["ts"]) for found in self._history(channel, thread) if _key_of(found) == message.key]
+        for extra in sorted(there)[1:]:
+            self._call("chat_delete", channel=channel, ts=extra)
+        return (channel, min(there)) if there else None
 
     def _history(self, channel: str, thread: str) -> list[Mapping[str, Any]]:
         """The last day's messages, as far as the app may read them; nothing where it may not."""
@@ -192,6 +195,10 @@ class _Unfit(Refused):
 
 class _Closed(DeliveryFailed):
     """The app may not do this; a person can change that."""
+
+
+def _key_of(found: Mapping[str, Any]) -> Any:
+    return ((found.get("metadata") or {}).get("event_payload") or {}).get("key")
 
 
 def _explained(error: Any) -> Exception:

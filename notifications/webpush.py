@@ -93,7 +93,7 @@ def topic(key: str) -> str:
     >>> len(topic("incident:i-1"))
     32
     """
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _payload(message: Message) -> str:
