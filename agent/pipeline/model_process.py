@@ -20,8 +20,8 @@ from ml.spec import ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-SECONDS = 25.0
-STARTING = 40.0
+SECONDS = 60.0
+STARTING = 90.0
 WAITING = 10.0
 """Seconds that a question waits for another to be answered."""
 

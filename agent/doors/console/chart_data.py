@@ -50,6 +50,7 @@ def series(
     marks: Sequence[tuple[datetime, str]] = (),
 ) -> tuple[Chart, str] | None:
     """A number over time with its interval, bound, deployments and incidents; None without any value."""
+    rows = trimmed(rows)
     known = [row for row in rows if row.value is not None and math.isfinite(row.value)]
     if not known:
         return None
@@ -103,6 +104,16 @@ def series(
     return data, said[0].upper() + said[1:]
 
 
+def trimmed(rows: Sequence[Any]) -> Sequence[Any]:
+    """Without looks that saw nothing, far away from all that saw something: they would make the rest a speck."""
+    known = [i for i, row in enumerate(rows) if row.value is not None]
+    if len(known) < 2:
+        return rows
+    first, last = rows[known[0]].window_end, rows[known[-1]].window_end
+    room = (last - first) / 4
+    return [row for row in rows if first - room <= row.window_end <= last + room]
+
+
 def performance(
     session: Session, spec: ModelSpec, looks: int, ledger: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]
 ) -> tuple[Chart, str] | None:
@@ -119,7 +130,12 @@ def performance(
 def heat(session: Session, spec: ModelSpec, looks: int = LOOKS) -> tuple[Chart, str] | None:
     """Drift by column and look, of the columns that moved most; None where nothing was compared."""
     row = MeasurementRow
-    drifted = (row.model == spec.name, row.monitor.startswith("drift."), row.feature.is_not(None))
+    drifted = (
+        row.model == spec.name,
+        row.monitor.startswith("drift."),
+        row.feature.is_not(None),
+        row.value.is_not(None),
+    )
     ends = list(
         session.scalars(
             select(row.window_end).where(*drifted).group_by(row.window_end).order_by(row.window_end.desc()).limit(looks)

@@ -15,7 +15,6 @@ from agent.doors.console.chart_data import Chart, plain
 from agent.doors.console.words import number
 from agent.pipeline.reference import reference_of
 from agent.pipeline.services import Services
-from agent.store import queries
 from agent.store.tables import MonitorRun, StoredProfile
 from ml.results import Window
 from ml.spec import ModelSpec
@@ -53,7 +52,7 @@ def read_distributions(
 
     run = _run(session, spec.name, at)
     if run is None:
-        raise NotFound(f"{spec.name!r} has not been looked at yet; there is nothing to compare.")
+        raise NotFound(f"No look at {spec.name!r} has seen a row yet; there is nothing to compare.")
     reference = reference_of(services, session, spec, run.champion, run.window_end)
     if reference.frame.empty:
         raise NotFound(f"{spec.name!r} has no reference rows yet; the first windows of its log become them.")
@@ -76,9 +75,9 @@ def read_distributions(
 
 
 def _run(session: Session, model: str, at: datetime | None) -> MonitorRun | None:
-    if at is None:
-        return queries.latest_run(session, model)
-    query = select(MonitorRun).where(MonitorRun.model == model, MonitorRun.window_end <= at)
+    query = select(MonitorRun).where(MonitorRun.model == model, MonitorRun.rows > 0)
+    if at is not None:
+        query = query.where(MonitorRun.window_end <= at)
     return session.scalar(query.order_by(MonitorRun.window_end.desc()).limit(1))
 
 

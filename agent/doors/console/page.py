@@ -148,7 +148,7 @@ class Assets(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Any:
         response = await super().get_response(path, scope)
-        kept = scope.get("query_string", b"").startswith(b"v=")
+        kept = path.startswith("vendor/") or scope.get("query_string", b"").startswith(b"v=")
         response.headers["cache-control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
         return response
 

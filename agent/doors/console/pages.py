@@ -8,13 +8,14 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from agent.doors.access import PrincipalDep, needs
-from agent.doors.api.inputs import RecordId, ServicesDep
+from agent.doors.api.inputs import ServicesDep
 from agent.doors.api.problems import Problem
 from agent.doors.console import (
     activity,
     alerts,
     approvals,
     chat,
+    incident,
     live,
     model,
     model_parts,
@@ -27,7 +28,6 @@ from agent.doors.console import (
     watch,
 )
 from agent.doors.console.forms import Form, person_of
-from agent.doors.console.incident import read_incident
 from agent.pipeline.freeze import freeze, unfreeze
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -36,6 +36,7 @@ GROUPS = (
     live.router,
     watch.router,
     model.router,
+    incident.router,
     model_parts.router,
     signin.router,
     profile.router,
@@ -60,13 +61,6 @@ def mount(app: FastAPI) -> None:
 def error_page(request: Request, problem: Problem) -> Response:
     """An error for a person: what it is, and the way back. Asks the database nothing."""
     return page.fragment(request, "error.html", status=problem.status, problem=problem, wrote=request.method == "POST")
-
-
-@router.get("/incidents/{id}", dependencies=[needs("viewer")])
-def show_incident(request: Request, services: ServicesDep, id: RecordId) -> Response:
-    with services.store.read() as session:
-        found = read_incident(services, session, id)
-        return page.render(request, "incident.html", session=session, page=found)
 
 
 @router.post("/freeze", dependencies=[needs("operator", "propose")])

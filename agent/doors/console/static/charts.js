@@ -17,10 +17,11 @@
   const short = (v) => v === null || v === undefined ? "–" : Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? Number(v).toExponential(2) : String(Number(Number(v).toPrecision(3)));
   const when = (t) => new Date(t).toLocaleString(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
   const day = (t) => new Date(t).toLocaleDateString(undefined, { day: "numeric", month: "short" });
-  const fade = (colour, share) => `color-mix(in srgb, ${colour} ${share}%, transparent)`;
-  // The canvas knows no color-mix: ask the browser for the colour that it makes.
-  const probe = document.createElement("span");
-  const mixed = (colour, share) => { probe.style.color = fade(colour, share); document.body.append(probe); const found = getComputedStyle(probe).color; probe.remove(); return found; };
+  const month = (t) => new Date(t).toLocaleDateString(undefined, { month: "short", year: "numeric" });
+  const scale = (from, to) => new Date(to) - new Date(from) > 300 * 864e5 ? month : day;
+  // The canvas knows no color-mix: a colour of the style sheet (#rrggbb), in part.
+  const mixed = (colour, share) => `rgba(${[1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).join(",")},${share / 100})`;
+  const over = (colour, ground, share) => `rgb(${[1, 3, 5].map((i) => Math.round((parseInt(colour.slice(i, i + 2), 16) * share + parseInt(ground.slice(i, i + 2), 16) * (100 - share)) / 100)).join(",")})`;
 
   function base(c) {
     return {
@@ -37,7 +38,7 @@
       const banded = points.map((p) => p[2] !== null && p[3] !== null);
       const bad = (p) => p[5] === "breach";
       return { ...base(c),
-        xAxis: axis(c, { type: "time", splitLine: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true, formatter: day } }),
+        xAxis: axis(c, { type: "time", splitLine: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true, formatter: scale(points[0][0], points.at(-1)[0]) } }),
         yAxis: axis(c, { type: "value", scale: true, splitNumber: 4, axisLine: { show: false }, axisLabel: { color: c.soft, formatter: short } }),
         dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
         tooltip: { ...base(c).tooltip, trigger: "axis", axisPointer: { lineStyle: { color: c.line_strong } }, formatter(found) {
@@ -51,7 +52,7 @@
           { type: "line", name: d.name, data: at(1), symbol: "circle", symbolSize: (v, q) => bad(points[q.dataIndex]) ? 6 : points.length < 40 ? 4 : 0, showSymbol: true, showAllSymbol: true, itemStyle: { color: (q) => bad(points[q.dataIndex]) ? c.bad : c.ink }, lineStyle: { color: c.ink, width: 1.6 }, connectNulls: false, z: 5,
             markLine: { symbol: "none", silent: true, animation: false, label: { color: c.accent, fontSize: 10, formatter: (q) => q.name, position: "end", distance: 3 }, lineStyle: { color: c.accent, type: [3, 3], width: 1.2 }, data: d.marks.map((m) => ({ xAxis: m.at, name: m.text })) },
             markArea: { silent: true, itemStyle: { color: mixed(c.bad, 10) }, data: d.spans.map((s) => [{ xAxis: s.start }, { xAxis: s.end }]) } },
-          { type: "custom", silent: true, z: 2, data: [0], tooltip: { show: false }, renderItem(_, api) {
+          { type: "custom", silent: true, z: 2, data: [[points[0][0], points.find((p) => p[1] !== null)[1]]], tooltip: { show: false }, renderItem(_, api) {
             const rings = [], run = [];
             const close = () => { if (run.length > 1) rings.push([...run.map((p) => api.coord([p[0], p[3]])), ...run.slice().reverse().map((p) => api.coord([p[0], p[2]]))]); run.length = 0; };
             points.forEach((p, i) => { if (banded[i]) run.push([+new Date(p[0]), null, p[2], p[3]]); else close(); });
@@ -66,10 +67,10 @@
       const top = Math.max(0.3, ...d.cells.map((x) => Math.min(x[2], 1)));
       node.querySelector(".canvas").style.height = `${Math.max(9, d.names.length * 1.25 + 4.5)}rem`;
       return { ...base(c), grid: { left: 8, right: 14, top: 6, bottom: 36, containLabel: true },
-        xAxis: axis(c, { type: "category", data: d.times, splitLine: { show: false }, axisLabel: { color: c.soft, hideOverlap: true, formatter: day } }),
+        xAxis: axis(c, { type: "category", data: d.times, splitLine: { show: false }, axisLabel: { color: c.soft, hideOverlap: true, formatter: scale(d.times[0], d.times.at(-1)) } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, triggerEvent: true, splitLine: { show: false }, axisLine: { show: false }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 180, overflow: "truncate", interval: 0 } }),
         tooltip: { ...base(c).tooltip, formatter: (q) => `${d.names[q.value[1]]}\n${when(d.times[q.value[0]])}\n${d.measure} ${short(q.value[2])}${q.value[3] ? ", beyond its bound" : ""}` },
-        visualMap: { min: 0, max: top, dimension: 2, calculable: false, orient: "horizontal", left: "right", bottom: 0, itemWidth: 9, itemHeight: 90, text: [short(top), `${d.measure} 0`], textStyle: { color: c.soft, fontSize: 10 }, inRange: { color: [c.faint, mixed(c.warn, 55), c.bad] } },
+        visualMap: { min: 0, max: top, dimension: 2, calculable: false, orient: "horizontal", left: "right", bottom: 0, itemWidth: 9, itemHeight: 90, text: [short(top), `${d.measure} 0`], textStyle: { color: c.soft, fontSize: 10 }, inRange: { color: [c.faint, over(c.warn, c.surface, 45), over(c.bad, c.surface, 90)] } },
         series: [{ type: "heatmap", data: d.cells, itemStyle: { borderColor: c.surface, borderWidth: 1 }, emphasis: { itemStyle: { borderColor: c.ink } }, label: { show: d.times.length <= 70, formatter: (q) => q.value[3] ? "•" : "", color: c.surface, fontSize: 10 } }] };
     },
     pair(d, c) {
