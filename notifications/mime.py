@@ -63,7 +63,7 @@ def mail_id(key: str, domain: str) -> str:
     >>> mail_id("incident:i-1", "example.com")
     '<wk.8f691f6ffb5e757b3820a4200150a00d@example.com>'
     """
-    return f"<wk.{hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]}@{domain}>"
+    return f"<wk.{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:32]}@{domain}>"
 
 
 def header(text: str) -> str:

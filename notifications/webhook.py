@@ -83,7 +83,7 @@ def signed(secrets: Sequence[str], key: str, at: datetime, body: str) -> dict[st
 
 def message_id(key: str) -> str:
     """The id of a message, by which a receiver knows it again."""
-    return f"msg_{hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]}"
+    return f"msg_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def _body(message: Message) -> str:
