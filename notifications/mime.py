@@ -37,7 +37,9 @@ def as_mail(message: Message, sender: str, at: datetime) -> EmailMessage:
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     if unsubscribe := str(message.document.get("unsubscribe") or ""):
-        mail["List-Unsubscribe"] = f"<{_CONTROL.sub('', unsubscribe)}>"
+        mail["List-Unsubscribe"] = (
+            f"<{''.join(_CONTROL.sub('', unsubscribe).encode('ascii', 'ignore').decode().split())}>"
+        )
         mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(_lines(message.body) or "\n")
     if html := str(message.document.get("html") or ""):
