@@ -73,11 +73,10 @@ def series(
             ]
             for row in rows
         ],
-        "marks": [
-            {"at": one["timestamp"].isoformat(), "text": f"v{visible(one['version'], 12)}", "kind": one["kind"]}
-            for one in shown
-        ]
-        + [{"at": at.isoformat(), "text": text, "kind": "moment"} for at, text in marks if first <= at <= last],
+        "marks": _together(
+            [(one["timestamp"], f"v{visible(one['version'], 12)}") for one in shown]
+            + [(at, text) for at, text in marks if first <= at <= last]
+        ),
         "spans": [
             {
                 "start": max(one.opened_at, first).isoformat(),
@@ -102,6 +101,14 @@ def series(
         + "."
     )
     return data, said[0].upper() + said[1:]
+
+
+def _together(marks: Sequence[tuple[datetime, str]]) -> list[dict[str, str]]:
+    """Marks in order of time; those of one moment share a line."""
+    found: dict[datetime, list[str]] = {}
+    for at, text in sorted(marks):
+        found.setdefault(at, []).append(text)
+    return [{"at": at.isoformat(), "text": ", ".join(texts)} for at, texts in found.items()]
 
 
 def trimmed(rows: Sequence[Any]) -> Sequence[Any]:

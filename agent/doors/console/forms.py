@@ -12,15 +12,17 @@ from agent.doors.access import Principal, acting
 from tools.clean import clean_text
 
 MOST_FIELDS = 20
+MOST_FEATURES = 1000
 
 
 async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form, cleaned. Raises: InvalidInput for what is no form."""
+    most = MOST_FEATURES if request.url.path.endswith("/predict") else MOST_FIELDS
     body = (await request.body()).decode("utf-8", "replace")
     try:
-        fields = parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        fields = parse_qsl(body, keep_blank_values=True, max_num_fields=most)
     except ValueError:
-        raise InvalidInput(f"A form has at most {MOST_FIELDS} fields here; use the one on the page.") from None
+        raise InvalidInput(f"A form has at most {most} fields here; use the one on the page.") from None
     return {name: clean_text(value)[:2000].strip() for name, value in fields}
 
 

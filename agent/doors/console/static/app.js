@@ -25,7 +25,14 @@ function toast(text, kind = "") {
 
 window.watchkeeper = { localTimes, toast };
 
-document.addEventListener("DOMContentLoaded", () => localTimes(document));
+document.addEventListener("DOMContentLoaded", () => {
+  localTimes(document);
+  const ask = new URLSearchParams(location.search).get("ask"), say = document.getElementById("say");
+  if (ask && say && !say.value) { // a question that another page suggests; it is sent by hand
+    say.value = ask.slice(0, 500);
+    say.focus();
+  }
+});
 document.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentNode ?? document));
 document.addEventListener("part:put", (event) => localTimes(event.target));
 document.addEventListener("toast", (event) => toast(event.detail.value ?? String(event.detail)));

@@ -1,5 +1,5 @@
 // Charts from data in the page: <figure data-chart="KIND" data-from="ID-of-a-json-script">. Kinds and their data:
-//   series   {name, better, points: [[time, value, low, high, bound, status, n]], marks: [{at, text, kind}], spans: [{start, end, text}]}
+//   series   {name, better, points: [[time, value, low, high, bound, status, n]], marks: [{at, text}], spans: [{start, end, text}]}
 //   heat     {times, names, keys, cells: [[time, row, value, beyond]], measure}; a row opens data-open with its key
 //   pair     {labels, then, now, names}             two distributions
 //   bars     {names, now, then, labels, unit, signed} lying bars
@@ -84,7 +84,7 @@
       const share = d.unit === "%", show = (v) => share ? `${short(100 * v)} %` : `${d.signed && v > 0 ? "+" : ""}${short(v)}`;
       node.querySelector(".canvas").style.height = `${Math.max(6, d.names.length * (d.then.length ? 1.75 : 1.4) + 3)}rem`;
       const colour = (q) => !d.signed ? c.accent : q.value >= 0 ? c.accent : c.warn;
-      return { ...base(c), grid: { left: 8, right: 52, top: d.then.length ? 26 : 4, bottom: 2, containLabel: true }, legend: d.then.length ? { top: 0, right: 0, itemWidth: 10, itemHeight: 8, textStyle: { color: c.soft, fontSize: 11 } } : undefined,
+      return { ...base(c), grid: { left: 8, right: 52, top: d.then.length ? 26 : 4, bottom: 8, containLabel: true }, legend: d.then.length ? { top: 0, right: 0, itemWidth: 10, itemHeight: 8, textStyle: { color: c.soft, fontSize: 11 } } : undefined,
         xAxis: axis(c, { type: "value", axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, formatter: show } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, axisLine: { show: d.signed, onZero: true, lineStyle: { color: c.line_strong } }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 150, overflow: "truncate", interval: 0 }, splitLine: { show: false } }),
         tooltip: { ...base(c).tooltip, trigger: "axis", axisPointer: { type: "shadow", shadowStyle: { color: mixed(c.soft, 10) } }, formatter: (q) => [d.names[q[0].dataIndex], ...q.map((s) => `${s.seriesName || ""} ${show(s.value)}`.trim())].join("\n") },
