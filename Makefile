@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation chaos chaos-serving attacks docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation bench-console chaos chaos-serving attacks docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,15 @@ bench-audit: setup-dev ## verifying 100,000 events of the audit, on SQLite and P
 
 bench-conversation: setup-dev ## questions on the demo with known answers: right, grounded, calls, cost (MODEL=openai:…; default offline)
 	@$(BIN)/python -m benchmarks.conversation --model "$(or $(MODEL),offline)"
+
+bench-console: setup-dev ## 100 people on the pages for a minute, 1,000 open event streams (SHORT=1: a tenth)
+	@$(BIN)/python -m benchmarks.console $(if $(SHORT),--short)
+
+bench-alerts: setup-dev ## 10,000 alerts of an Alertmanager in five minutes: acknowledged how soon, lost none (ten minutes)
+	@$(BIN)/python -m benchmarks.inbound
+
+deliveries: setup-dev ## 2,000 messages to a Slack that limits, fails and hangs: each arrives once
+	@DELIVERIES=2000 $(PYTEST) -n 0 -rP --show-capture stdout --timeout 0 tests/agent/pipeline/test_deliveries_to_slack.py
 
 chaos: setup-dev ## 13,000 kills, 100 people at once, restarts, full disks: hours; docs/how-to/chaos.md
 	@CHAOS=10 $(PYTEST) -rP tests/agent/chaos --timeout 0

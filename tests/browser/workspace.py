@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
+
 from agent import executor
 from agent.bootstrap import build
 from agent.commands.workspace import init_workspace
@@ -86,7 +88,7 @@ class Place:
         return executor.run_ready(self.services, worker="browser-tests")
 
     def release_bad_version(self) -> None:
-        """Somebody deploys version 2, which has learnt the opposite and was tested on it."""
+        """Somebody deploys version 2, which has learnt that the plan decides and was tested on such rows."""
         deployment.promote(self.services.registry, "churn", "2", expected="1")
         with self.services.store.write() as session:
             session.add(Deployment(model="churn", version="2", kind="promote", at=self.arrived, note="nightly build"))
@@ -119,6 +121,18 @@ def make(folder: Path) -> Services:
     return build(load_settings({}, home=folder), migrate=True)
 
 
+def _misled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, as if the plan decided: what the bad version has learnt, and was tested on."""
+    return frame.assign(label=(frame["plan"] == "a").astype(int))
+
+
+def reopen(folder: Path, begin: datetime) -> Place:
+    """A copy of a furnished workspace, with a clock of its own."""
+    clock = MovingClock()
+    services = replace(build(load_settings({}, home=folder)), wall=clock)
+    return Place(services, parse_spec(SPEC), clock, begin)
+
+
 def furnish(services: Services) -> Place:
     """Two versions of `churn`, the good one champion with three days of rows; the other models' records."""
     spec, clock = parse_spec(SPEC), MovingClock()
@@ -128,11 +142,13 @@ def furnish(services: Services) -> Place:
         session.add(Model(name="churn", spec=SPEC, registered_at=begin))
         session.flush()
         session.add(Deployment(model="churn", version="1", kind="first", at=begin))
-    for number, flip in enumerate((False, True)):
+    for number, misled in enumerate((False, True)):
         past, held_out = (
-            rows(begin - timedelta(days=8 - 3 * k + number), 300 - 180 * k, seed=number + 50 * k, flip=flip)
-            for k in (0, 1)
+            rows(begin - timedelta(days=8), 300, seed=number),
+            rows(begin - timedelta(days=5), 120, seed=50),
         )
+        if misled:
+            past, held_out = _misled(past), _misled(held_out)
         model = recipes.fit(spec, past)
         training.register_external(
             spec, model, registry=services.registry, run_tag=f"test-{number}", reference=held_out

@@ -54,6 +54,13 @@ async function settle(made, node) {
     window.watchkeeper?.localTimes(fresh);
     fresh.scrollIntoView({ block: "nearest" });
   }
+  if (document.querySelector(".listed [aria-current]")) return; // it stands in the list already
+  const whole = await fetch(location.pathname, { headers: { accept: "text/html", "x-live": "1" } });
+  const list = new DOMParser().parseFromString(await whole.text(), "text/html").querySelector(".listed");
+  if (whole.ok && list) {
+    document.querySelector(".listed").replaceWith(list);
+    window.watchkeeper?.localTimes(list);
+  }
 }
 
 async function ask(text) {

@@ -1,0 +1,201 @@
+"""The console under load: `python -m benchmarks.console [--users 100] [--seconds 60] [--streams 1000] [--short]`.
+
+One serving process over a workspace on SQLite, asked by another process on the same machine. 100 people look at pages
+and read each for 2 to 8 seconds; then 1,000 open pages listen to live events while changes are committed by a third
+party. Prints the time that each page takes, the time from a commit to each open page hearing of it, and the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+
+from agent.bootstrap import build
+from agent.commands.workspace import init_workspace
+from agent.pipeline.services import Services
+from agent.settings import load_settings
+from agent.store import audit
+from agent.store.tables import Incident, Proposal, Report
+
+SERVE = """
+import sys, uvicorn
+from pathlib import Path
+from agent.bootstrap import build
+from agent.doors.api.app import create_app
+from agent.settings import load_settings
+app = create_app(build(load_settings({}, home=Path(sys.argv[1]))))
+config = uvicorn.Config(app, port=int(sys.argv[2]), log_level="error", access_log=False, lifespan="off", backlog=2048)
+server = uvicorn.Server(config)
+app.state.ending = lambda: server.should_exit
+server.run()
+"""
+READS = (2.0, 8.0)
+
+
+def prepare(home: Path) -> tuple[Services, list[str]]:
+    """Ten models with their stories; the pages that people look at."""
+    from tests.agent.conversation.offline.workspace import populate
+    from tests.agent.reports.story import Story
+
+    init_workspace(home, person="ann")
+    services = build(load_settings({}, home=home))
+    with services.store.write() as session:
+        populate(session)
+        for number in range(7):
+            Story(session, name=f"model-{number}").whole()
+    with services.store.read() as session:
+        incident, proposal = session.query(Incident.id).first()[0], session.query(Proposal.id).first()[0]
+        reports = [row.id for row in session.query(Report).limit(1)]
+    return services, [
+        "/", "/approvals", f"/approvals/{proposal}", "/incidents", f"/incidents/{incident}", "/models/churn", "/alerts",
+        "/activity", "/reports", *(f"/reports/{one}" for one in reports), "/chat", "/settings",
+    ]  # fmt: skip
+
+
+def memory(process: subprocess.Popen[bytes]) -> float:
+    """Resident memory in MB."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else float("nan")
+
+
+async def look_around(base: str, pages: list[str], users: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds that each page took; an answer that is no page ends the benchmark."""
+    took: dict[str, list[float]] = defaultdict(list)
+    end = time.perf_counter() + seconds
+    limits = httpx.Limits(max_connections=users, max_keepalive_connections=users)
+    async with httpx.AsyncClient(base_url=base, limits=limits, timeout=30) as client:
+
+        async def person(seed: int) -> None:
+            chance = random.Random(seed)
+            await asyncio.sleep(chance.uniform(0, READS[1]))
+            while time.perf_counter() < end:
+                page, began = chance.choice(pages), time.perf_counter()
+                answer = await client.get(page, headers={"accept": "text/html"})
+                took[page].append(time.perf_counter() - began)
+                assert answer.status_code == 200, (page, answer.status_code, answer.text[:300])
+                await asyncio.sleep(chance.uniform(*READS))
+
+        await asyncio.gather(*(person(seed) for seed in range(users)))
+    return took
+
+
+async def listen(port: int, services: Services, streams: int, events: int) -> list[float]:
+    """Seconds from each commit until each stream heard of it."""
+    committed: dict[int, float] = {}
+    waits: list[float] = []
+    opened = 0
+    request = b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\r\n"
+
+    async def stream() -> None:
+        nonlocal opened
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        try:
+            seq = 0
+            while line := await reader.readline():
+                if line.startswith(b"event: hello"):
+                    opened += 1
+                elif line.startswith(b"id: "):
+                    seq = int(line[4:])
+                elif line.startswith(b"event: change") and seq in committed:
+                    waits.append(time.perf_counter() - committed[seq])
+        finally:
+            writer.close()
+
+    tasks = []
+    for begin in range(0, streams, 100):
+        tasks += [asyncio.create_task(stream()) for _ in range(begin, min(begin + 100, streams))]
+        while opened < len(tasks) - 5:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1)
+    for number in range(events):
+        await asyncio.to_thread(_commit, services, number, committed)
+        await asyncio.sleep(random.uniform(0.4, 0.9))
+    await asyncio.sleep(2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return waits
+
+
+def _commit(services: Services, number: int, committed: dict[int, float]) -> None:
+    with services.store.write() as session:
+        data = {"n": number}
+        row = audit.append(session, at=services.wall(), actor="bench", event="noted", subject="churn", data=data)
+        committed[row.seq] = time.perf_counter()  # a moment before the commit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--events", type=int, default=40)
+    parser.add_argument("--short", action="store_true", help="a tenth of it")
+    given = parser.parse_args()
+    if given.short:
+        given.users, given.seconds, given.streams, given.events = 20, 15, 100, 10
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    port = 20000 + os.getpid() % 20000
+    with tempfile.TemporaryDirectory() as folder:
+        services, pages = prepare(Path(folder) / "watch")
+        process = subprocess.Popen([sys.executable, "-c", SERVE, str(services.home), str(port)])
+        try:
+            run(given, process, services, pages, port)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def run(
+    given: argparse.Namespace, process: subprocess.Popen[bytes], services: Services, pages: list[str], port: int
+) -> None:
+    base = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            httpx.get(base + "/healthz")
+            break
+        except httpx.TransportError:
+            time.sleep(0.2)
+    for page in pages * 2:
+        httpx.get(base + page, timeout=60)
+    before = memory(process)
+    took = asyncio.run(look_around(base, pages, given.users, given.seconds))
+    print(f"{given.users} people for {given.seconds:.0f} s, each reading 2 to 8 s; load {os.getloadavg()[0]:.1f}")
+    print(f"{'page':<28}{'asked':>7}{'median':>10}{'p95':>10}")
+    for page, values in sorted(took.items()):
+        print(
+            f"{page:<28}{len(values):>7}{quantile(values, 0.5) * 1000:>7.0f} ms{quantile(values, 0.95) * 1000:>7.0f} ms"
+        )
+    every = [value for values in took.values() for value in values]
+    whole = f"{quantile(every, 0.5) * 1000:>7.0f} ms{quantile(every, 0.95) * 1000:>7.0f} ms"
+    print(f"{'all':<28}{len(every):>7}{whole}")
+    after = memory(process)
+    print(f"memory {before:.0f} MB before, {after:.0f} MB after")
+    waits = asyncio.run(listen(port, services, given.streams, given.events))
+    print(f"{given.streams} streams, {given.events} events: {len(waits)} of {given.streams * given.events} heard")
+    print(
+        f"from commit to reader: median {quantile(waits, 0.5) * 1000:.0f} ms, p99 {quantile(waits, 0.99) * 1000:.0f} ms"
+    )
+    print(f"memory {memory(process):.0f} MB; load {os.getloadavg()[0]:.1f}")
+    again = asyncio.run(listen(port, services, given.streams, given.events // 2))
+    print(f"once more: p99 {quantile(again, 0.99) * 1000:.0f} ms; memory {memory(process):.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

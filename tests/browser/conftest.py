@@ -1,0 +1,149 @@
+"""A real Chromium over a served workspace, made once for each worker; skipped only where there is no browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from agent.doors.api.app import create_app
+from tests.browser.workspace import Place, furnish, make, reopen
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The browser; CHROMIUM names another one."""
+    found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no Chromium was found ({', '.join(NAMES)}); set CHROMIUM to its path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGS)
+        yield browser
+        browser.close()
+
+
+class Served:
+    """The application of a workspace on a port of this machine, in a thread of this process."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.app = create_app(place.services)
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            self.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(config)
+        self.app.state.ending = lambda: self.server.should_exit
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+        self.socket.close()
+
+
+@pytest.fixture(scope="session")
+def template(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+    """The furnished workspace, and until when its rows reach. The browser comes first: without one nothing is made."""
+    folder = tmp_path_factory.mktemp("template") / "watch"
+    place = furnish(make(folder))
+    place.services.store.close()
+    return folder, place.arrived
+
+
+@pytest.fixture(scope="module")
+def served(template: tuple[Path, datetime], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A copy in which `churn` is healthy and nobody has signed in yet, on a port of its own."""
+    folder = tmp_path_factory.mktemp("workspace") / "watch"
+    shutil.copytree(template[0], folder)
+    server = Served(reopen(folder, template[1]))
+    yield server
+    server.stop()
+    server.place.services.store.close()
+
+
+class Tab:
+    """A browser window of somebody, with what went wrong in it."""
+
+    def __init__(self, context: Any, address: str) -> None:
+        self.context, self.address = context, address
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.page = context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def go(self, path: str) -> Any:
+        self.page.goto(self.address + path, wait_until="load")
+        return self.page
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        root = "document.documentElement"
+        return int(self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
+
+    def axe(self) -> list[str]:
+        """What axe-core finds serious or critical."""
+        if not self.page.evaluate("typeof window.axe === 'object'"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{one['impact']} {one['id']}: {one['nodes'][0]['html'][:160]} {one['nodes'][0].get('failureSummary', '')}"
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture
+def tab(chromium: Any, served: Served) -> Iterator[Callable[..., Tab]]:
+    """`tab("ann", width=360, dark=True)`: a window in which ann has signed in; None is nobody."""
+    with contextlib.ExitStack() as stack:
+
+        def open_tab(name: str | None = "ann", *, width: int = 1440, dark: bool = False, **options: Any) -> Tab:
+            context = chromium.new_context(
+                viewport={"width": width, "height": 800 if width > 500 else 740},
+                color_scheme="dark" if dark else "light",
+                has_touch=width < 500,
+                reduced_motion="reduce",
+                timezone_id="Europe/Berlin",
+                bypass_csp=False,
+                **options,
+            )
+            stack.callback(context.close)
+            if name is not None:
+                cookie = {"name": "watchkeeper", "value": served.place.sign_in(name), "url": served.address}
+                context.add_cookies([cookie])
+            return Tab(context, served.address)
+
+        yield open_tab

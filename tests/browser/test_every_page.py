@@ -1,0 +1,72 @@
+"""Every page, wide and narrow, light and dark: nothing sticks out, nothing fails, axe-core finds nothing grave.
+
+SHOTS=DIR keeps a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from agent.conversation.chat import reply
+from agent.pipeline.desk import desk_of
+from agent.store.tables import Incident, Report
+from tests.browser.conftest import Served, Tab
+from tools.context import Caller
+
+LOOKS = [(1440, False), (1440, True), (360, False), (360, True)]
+
+
+@pytest.fixture(scope="module")
+def paths(served: Served) -> list[str]:
+    """Every page of a workspace in which something is wrong."""
+    place = served.place
+    proposal = place.go_wrong()
+    ann = Caller("ann", "person", None, may_propose=True)
+    talk = reply(desk_of(place.services), "web:test", "How did the performance of churn develop?", ann).conversation
+    with place.services.store.read() as session:
+        report = session.scalars(select(Report.id)).first()
+        incidents = session.scalars(select(Incident.id).order_by(Incident.opened_at)).all()
+    return [
+        "/", "/models/churn", "/models/bike-demand", "/models/idle", "/incidents",
+        *(f"/incidents/{one}" for one in incidents), "/approvals", f"/approvals/{proposal}", "/reports",
+        f"/reports/{report}", "/chat", f"/chat/{talk}", "/activity", "/alerts", "/settings", "/settings/models/churn",
+        "/profile", "/predictions", "/nowhere", "/offline",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "dark"), LOOKS)
+def test_every_page(served: Served, paths: list[str], tab: Callable[..., Tab], width: int, dark: bool) -> None:
+    window, faults = tab("ann", width=width, dark=dark), []
+    for path in paths:
+        window.errors.clear()
+        page = window.go(path)
+        page.locator(".loading").first.wait_for(state="detached")
+        if wide := window.overflow():
+            faults.append(f"{path} is {wide} px too wide")
+        faults += [f"{path}: {said}" for said in window.errors if "404" not in said]
+        faults += [f"{path}: {said}" for said in window.axe()]
+        keep_shot(page, path, width, dark)
+    assert not window.foreign
+    assert not faults, "\n".join(faults)
+
+
+def keep_shot(page: Any, path: str, width: int, dark: bool) -> None:
+    if folder := os.environ.get("SHOTS"):
+        name = path.strip("/").replace("/", "-") or "watch"
+        page.screenshot(path=Path(folder) / f"{name}-{width}-{'dark' if dark else 'light'}.png", full_page=width < 500)
+
+
+def test_signing_in_and_the_pages_of_nobody(tab: Callable[..., Tab]) -> None:
+    for width, dark in LOOKS:
+        window = tab(None, width=width, dark=dark)
+        page = window.go("/")
+        assert page.url.startswith(window.address + "/sign-in")
+        assert window.overflow() == 0
+        assert window.axe() == []
+        assert window.errors == []
