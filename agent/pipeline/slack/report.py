@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,7 +17,6 @@ from agent.store.tables import Report
 from notifications.message import File
 
 PARAGRAPH, MOST_PARAGRAPHS, MOST_NEEDS = 1400, 4, 5
-MEDIA_TYPES = {"pdf": "application/pdf", "html": "text/html", "md": "text/markdown", "json": "application/json"}
 
 
 def report_posts(services: Services, session: Session, event: Event, thread: str) -> list[Post]:
@@ -26,7 +25,7 @@ def report_posts(services: Services, session: Session, event: Event, thread: str
     if row is None or posts.found(session, event.key, "report", event.address) is not None:
         return []
     card = report_card(row, event.title, services.public_url)
-    files = report_files(session, row, event.files)
+    files = report_files(row, event.files)
     post = posts.once(services, session, event, "report", card, thread, files)
     return [post] if post is not None else []
 
@@ -49,14 +48,11 @@ def report_card(row: Report, title: str, public_url: str = "") -> dict[str, Any]
     return kit.document(f"📄 {said(title, 200)}. {first}", parts)
 
 
-def report_files(session: Session, row: Report, wanted: Any = ()) -> list[File]:
+def report_files(row: Report, wanted: Sequence[Mapping[str, Any]] = ()) -> list[File]:
     """The report as files: PDF, and what else the event names. Raises nothing: a format that fails is left away."""
     from agent.domain.errors import WatchkeeperError
-    from agent.reports import render
+    from agent.reports.render import MEDIA_TYPES, render_file
 
-    render_file = getattr(render, "render_file", None)  # WAITS for REPORTS
-    if render_file is None:
-        return []
     formats = dict.fromkeys(["pdf", *(str(one.get("format", "pdf")) for one in wanted)])
     made = []
     for name in formats:

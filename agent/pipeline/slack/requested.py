@@ -7,11 +7,11 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from agent.domain.errors import InvalidInput
+from agent.pipeline.reporting import Wanted, gather, report_row
 from agent.pipeline.services import Services
-from agent.reports.facts import period_facts
 from agent.store import audit
 from agent.store.changes import promise
-from agent.store.tables import Outbox, Report
+from agent.store.tables import Outbox
 from ml.errors import SpecError
 from ml.spec import parse_duration
 
@@ -32,9 +32,9 @@ def request_report(services: Services, model: str, length: str, address: str, *,
         if known is not None:
             return known
         at = services.now(session)
-        facts = period_facts(session, model=model, start=at - span, end=at)
+    facts = gather(services, Wanted(model=model, start=at - span, end=at))
     with services.store.write() as session:
-        row = Report(kind="period", model=model, created_at=at, facts=facts.to_json())
+        row = report_row(facts, at=at)
         session.add(row)
         session.flush()
         promise(
@@ -43,7 +43,7 @@ def request_report(services: Services, model: str, length: str, address: str, *,
             kind="report",
             recipient=address,
             title=f"{model}: the last {length}",
-            body=facts.summary,
+            body=str(facts.get("summary") or ""),
             subject=row.id,
             at=at,
             files=({"report": row.id, "format": "pdf"},),

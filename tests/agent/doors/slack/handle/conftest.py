@@ -111,14 +111,13 @@ class Scene:
     def thread(self, message: Message) -> list[Message]:
         return self.slack.thread(CHANNEL, message.ts)
 
-    def undelivered(self) -> list[str]:
+    def undelivered(self, but: tuple[str, ...] = ()) -> list[str]:
+        """Deliveries to Slack that have not arrived, with what is in their way."""
         from sqlalchemy import select
 
+        query = select(Sent.state, Sent.error).where(Sent.channel == SLACK, Sent.state.not_in(["delivered", *but]))
         with self.services.store.read() as session:
-            rows = session.execute(
-                select(Sent.state, Sent.error).where(Sent.channel == SLACK, Sent.state != "delivered")
-            )
-            return [f"{state}: {error}" for state, error in rows]
+            return [f"{state}: {error}" for state, error in session.execute(query)]
 
 
 def said(message: Message | dict[str, Any]) -> str:
