@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import sys
+import tempfile
 import types
 import typing
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -17,7 +18,14 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from agent.domain.policy import Policy  # noqa: E402
+from agent.doors.api.app import create_app  # noqa: E402
+from agent.doors.routes import Declared, declared  # noqa: E402
+from agent.pipeline.services import Services  # noqa: E402
+from agent.store.session import Store  # noqa: E402
+from ml.data.prediction_log import PredictionLog  # noqa: E402
+from ml.models.registry import Registry  # noqa: E402
 from ml.spec import DEFAULT_METRIC, METRICS, RESERVED, ModelSpec, format_duration  # noqa: E402
+from notifications.journal import Journal  # noqa: E402
 from tools.catalogue import CATALOGUE, Tool  # noqa: E402
 
 INTRODUCTION = """\
@@ -73,6 +81,56 @@ A time is ISO 8601 (UTC where it has no zone), or a length such as `24h` or `7d`
 A result has at most 20,000 bytes. A longer list is paged; an entry that is too long by itself is shortened, and says by
 how much. Who may see some models only gets no other, in lists, by name or by id.
 """
+
+
+ACCESS_INTRODUCTION = """\
+<!-- Made by docs/generate.py from the routes' own declarations: change those, then run `make docs`. -->
+# Who may ask for what
+
+Every route declares one rule; an application with a route that declares none does not start.
+[Roles, scopes and sign-in](../how-to/sign-in.md). While nobody has to sign in, whoever is at this machine is `admin`.
+
+- *viewer*, *operator*, *approver*, *admin*: the least role; a token needs the scope beside it too, within its owner's
+  role. A token that a language model holds (`--agent`) never gets through `decide` or `admin`.
+- *public*: everybody. *signed*: the handler checks a signature itself (Slack, alerts from outside, links in mails).
+- Who may see some models only gets 404 for a path that names another, and lists without it; the audit is 403.
+- Deciding takes the word of `approvals.yaml` beside the role; of high risk, a sign-in of the last ten minutes.
+- A browser's writes carry the token of its session (`csrf`, or the header `x-csrf-token`).
+
+What each kind of caller really gets, from anonymous to revoked, is a file that the tests compare with the running
+application: `tests/agent/doors/signing/access_matrix.txt`.
+"""
+
+
+def access_page() -> str:
+    """The whole of docs/reference/access.md."""
+    parts = [ACCESS_INTRODUCTION]
+    routes = sorted(_declared(), key=lambda one: (one.path, one.method))
+    for title, api in (("The API", True), ("Pages, health, other doors", False)):
+        rows = [
+            f"| `{one.method}` | `{one.path}` | {one.rule.role or one.rule.how} | {one.rule.scope or ''} |"
+            for one in routes
+            if one.path.startswith("/api/") is api
+        ]
+        parts += [f"## {title}\n", "| method | path | role | scope |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def _declared() -> list[Declared]:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        services = Services(
+            home=home,
+            store=Store("sqlite://"),
+            log=PredictionLog(str(home / "log")),
+            registry=Registry(f"sqlite:///{home / 'mlflow.db'}"),
+            policy=Policy,
+            channel=Journal(home / "notifications.jsonl"),
+            wall=lambda: datetime.now(UTC),
+        )
+        found = list(declared(create_app(services)))
+        services.store.close()
+        return found
 
 
 def tools_page() -> str:
@@ -225,6 +283,7 @@ def _default(field: FieldInfo) -> str:
 
 
 PAGES = {
+    "docs/reference/access.md": access_page,
     "docs/reference/approvals.md": policy_page,
     "docs/reference/spec.md": spec_page,
     "docs/reference/tools.md": tools_page,

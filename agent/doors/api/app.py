@@ -25,6 +25,7 @@ from agent.doors.api import (
     incidents,
     measurements,
     models,
+    people,
     predictions,
     problems,
     proposals,
@@ -34,6 +35,7 @@ from agent.doors.api import (
 from agent.doors.console import pages, signin
 from agent.doors.limits import Limits
 from agent.doors.redirects import to_sign_in
+from agent.doors.routes import declared
 from agent.doors.slack import http as slack
 from agent.doors.slack.receive import Reception
 from agent.pipeline.services import Services
@@ -65,7 +67,7 @@ def create_app(services: Services, *, wake: Callable[[], None] = lambda: None) -
     app.state.slack = Reception(services, wake)
     app.state.wake = wake
     for part in (
-        models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat, deliveries,
+        models, predictions, measurements, incidents, proposals, reports, audit, freeze, ask, chat, people, deliveries,
         webhooks,
     ):  # fmt: skip
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
@@ -76,6 +78,7 @@ def create_app(services: Services, *, wake: Callable[[], None] = lambda: None) -
     for kind in (WatchkeeperError, RequestValidationError, HTTPException, IntegrityError, StaleDataError, Exception):
         app.add_exception_handler(kind, _explain)
     app.add_middleware(guard.Guard, refuse=_refuse, public_url=services.public_url)
+    list(declared(app))
     return app
 
 

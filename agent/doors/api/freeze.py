@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from agent.doors.access import PrincipalDep, acting, needs
 from agent.doors.api.inputs import IdempotencyKey, Person, ServicesDep, Text
+from agent.doors.idempotency import ApiRoute
 from agent.pipeline.freeze import freeze, unfreeze, who_asked
 from agent.pipeline.services import Services
 from agent.store import queries
 
-router = APIRouter(tags=["freeze"])
+router = APIRouter(tags=["freeze"], route_class=ApiRoute)
 
 
 class AskedOut(BaseModel):

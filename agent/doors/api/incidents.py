@@ -16,10 +16,11 @@ from agent.doors.api.audit import AuditOut
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Since, Word
 from agent.doors.api.paging import Page, page
 from agent.doors.api.proposals import ProposalOut
+from agent.doors.idempotency import ApiRoute
 from agent.store import queries
 from agent.store.tables import Alert, AuditEvent, Incident, Proposal, Report
 
-router = APIRouter(tags=["incidents"])
+router = APIRouter(tags=["incidents"], route_class=ApiRoute)
 
 
 class AlertOut(BaseModel):

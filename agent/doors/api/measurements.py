@@ -13,10 +13,11 @@ from agent.doors.access import needs
 from agent.doors.api.inputs import CursorText, Limit, ModelName, ServicesDep, Since, Word
 from agent.doors.api.models import DeploymentOut
 from agent.doors.api.paging import Page, page
+from agent.doors.idempotency import ApiRoute
 from agent.store import queries
 from agent.store.tables import MeasurementRow
 
-router = APIRouter(tags=["measurements"])
+router = APIRouter(tags=["measurements"], route_class=ApiRoute)
 
 
 class MeasurementOut(BaseModel):

@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import ModelName, ServicesDep
+from agent.doors.idempotency import ApiRoute
 from agent.store import queries
 from agent.store.tables import Model, Proposal
 from ml.spec import ModelSpec
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=ApiRoute)
 
 
 class ModelOut(BaseModel):

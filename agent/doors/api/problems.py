@@ -24,6 +24,7 @@ from agent.domain.errors import (
     Unavailable,
     WatchkeeperError,
 )
+from agent.doors.changed import Changed
 from tools.clean import clean_text
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ STATUS: tuple[tuple[type[WatchkeeperError], int], ...] = (
     (SignInAgain, 403),
     (TooMany, 429),
     (NotAllowed, 403),
+    (Changed, 412),
     (Conflict, 409),
     (Unavailable, 503),
 )

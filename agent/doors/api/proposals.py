@@ -16,6 +16,7 @@ from agent.doors import deciding
 from agent.doors.access import PrincipalDep, acting, needs, within
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, Person, RecordId, ServicesDep, Text, Word
 from agent.doors.api.paging import Page, page
+from agent.doors.idempotency import ApiRoute
 from agent.pipeline import approve as decisions
 from agent.pipeline.cancel import cancel
 from agent.pipeline.explain import explain
@@ -24,7 +25,7 @@ from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Approval, Execution, Proposal, Verification
 
-router = APIRouter(tags=["proposals"])
+router = APIRouter(tags=["proposals"], route_class=ApiRoute)
 
 
 class ApprovalOut(BaseModel):

@@ -15,12 +15,13 @@ from agent.domain.errors import InvalidInput, NotFound
 from agent.doors.access import PrincipalDep, needs, require_sight, within
 from agent.doors.api.inputs import CursorText, Limit, RecordId, ServicesDep, Word
 from agent.doors.api.paging import Page, page
+from agent.doors.idempotency import ApiRoute
 from agent.pipeline.reporting import Wanted, gather, keep, told
 from agent.reports.render import MEDIA_TYPES, render_file
 from agent.store.tables import Report
 from ml.spec import parse_duration
 
-router = APIRouter(tags=["reports"])
+router = APIRouter(tags=["reports"], route_class=ApiRoute)
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox allow-popups"

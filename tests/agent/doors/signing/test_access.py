@@ -1,0 +1,286 @@
+"""Every route asked by every kind of caller, compared with a checked-in matrix; and what is tried to get round it.
+
+After a route is added or changes its rule: `ACCESS_MATRIX=write pytest tests/agent/doors/signing/test_access.py`, and
+read what the difference says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import select
+
+from agent.doors.access import needs, public
+from agent.doors.api.app import create_app
+from agent.doors.routes import Declared, declared
+from agent.pipeline import sessions, tokens
+from agent.store.tables import ApiToken, Execution, Incident, Model, Person, Proposal, Report, WebSession
+from tests.agent.conftest import SPEC, Bench
+from tests.agent.doors.signing.conftest import HOST, Place
+
+MATRIX = Path(__file__).with_name("access_matrix.txt")
+CALLERS = (
+    "anonymous", "viewer", "operator", "approver", "admin", "reader token", "agent", "other team",
+    "expired session", "expired token", "revoked token", "ended session", "deactivated",
+)  # fmt: skip
+NOBODY = ("anonymous", "expired session", "expired token", "revoked token", "ended session", "deactivated")
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'watchkeeper.db'}"
+
+
+async def status(app: FastAPI, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    """What is answered, and where it leads: until the first byte, so that a stream holds nobody up."""
+    found: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+    given = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return given.pop() if given else await asyncio.sleep(60)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and not found.done():
+            named = dict(message["headers"])
+            found.set_result((message["status"], named.get(b"location", b"").decode()))
+
+    where, _, query = path.partition("?")
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": where, "raw_path": where.encode(), "query_string": query.encode(), "root_path": "",
+        "headers": [(b"host", b"127.0.0.1:8000"), *((k.encode(), v.encode()) for k, v in headers.items())],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
+    }  # fmt: skip
+    task = asyncio.create_task(app(scope, receive, send))
+    done, _ = await asyncio.wait({task, found}, return_when=asyncio.FIRST_COMPLETED)
+    if task in done and not found.done():
+        await task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return await found
+
+
+def said(code: int, location: str) -> str:
+    """`in`, or how somebody is kept out."""
+    if code == 303 and location.startswith("/sign-in?"):
+        return "401"
+    return str(code) if code in (401, 403, 404) else "in"
+
+
+class Crowd:
+    """One of each kind of caller."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        made = {role: place.person(role, role) for role in ("viewer", "operator", "approver", "admin")}
+        made["other team"] = place.person("other", "admin", models=("other-*",))
+        made["deactivated"] = place.person("gone", "admin")
+        self.people: dict[str, Person] = made
+        self.secrets = {
+            "reader token": place.token("admin", "read").secret,
+            "agent": place.token("admin", agent=True).secret,
+            "expired token": place.token("admin", life=timedelta(hours=1)).secret,
+            "revoked token": place.token("admin").secret,
+        }
+        with place.services.store.write() as session:
+            for row in session.scalars(select(ApiToken)):
+                if row.hash == tokens._hash(self.secrets["expired token"]):
+                    row.expires_at = place.services.wall()
+                if row.hash == tokens._hash(self.secrets["revoked token"]):
+                    row.revoked_at = place.services.wall()
+        place.deactivate("gone")
+        self.kept: dict[str, dict[str, str]] = {}
+
+    def headers(self, caller: str) -> dict[str, str]:
+        if caller in self.secrets:
+            return {"authorization": f"Bearer {self.secrets[caller]}"}
+        if caller == "anonymous":
+            return {}
+        if caller not in self.kept:
+            self.kept[caller] = self._signed_in(caller)
+        return self.kept[caller]
+
+    def _signed_in(self, caller: str) -> dict[str, str]:
+        services = self.place.services
+        person = self.people.get(caller, self.people["admin"])
+        with services.store.write() as session:
+            row = session.get_one(Person, person.id)
+            row.active = True
+            opened = sessions.open_session(session, services, row, how="password")
+            row.active = caller != "deactivated"
+            live = session.get_one(WebSession, opened.row.id)
+            if caller == "expired session":
+                live.expires_at = services.wall()
+            if caller == "ended session":
+                live.ended_at = services.wall()
+        from agent.doors.access import _signature
+
+        token = _signature(services, "session", opened.secret)
+        return {"cookie": f"watchkeeper={opened.secret}", "x-csrf-token": token}
+
+
+@pytest.fixture
+def crowd(place: Place) -> Crowd:
+    return Crowd(place)
+
+
+@pytest.fixture
+def records(bench: Bench, full: Callable[..., str]) -> dict[str, str]:
+    """A whole incident of bike-demand, by what paths call its parts."""
+    incident = full()
+    with bench.services.store.read() as session:
+        found = {
+            "incidents": incident,
+            "proposals": session.scalar(select(Proposal.id)),
+            "executions": session.scalar(select(Execution.id)),
+            "reports": session.scalar(select(Report.id).where(Report.incident_id == incident)),
+            "model": session.scalar(select(Incident.model)),
+        }
+    with bench.services.store.write() as session:
+        spec = SPEC.replace("name: churn", "name: other-one")
+        session.add(Model(name="other-one", spec=spec, registered_at=bench.clock()))
+    return found
+
+
+def path_of(route: Declared, records: dict[str, str]) -> str:
+    """A path with what is there in its place."""
+    kind = "proposals" if "/approvals/" in route.path else route.path.removeprefix("/api/v1").split("/")[1]
+    named = {"name": records["model"], "id": records.get(kind, "z-0000000000")}
+    path = route.path
+    for part in ("session_id", "identity_id", "message_id"):
+        path = path.replace(f"{{{part}}}", "z-0000000000")
+    return path.format(**named)
+
+
+def test_every_route_and_every_caller_are_as_the_matrix_says(place: Place, crowd: Crowd, records) -> None:
+    routes = [route for route in declared(place.app) if route.rule.how != "signed"]
+
+    async def everything() -> list[str]:
+        lines = []
+        for route in routes:
+            answers = []
+            for caller in CALLERS:
+                found = await status(place.app, route.method, path_of(route, records), crowd.headers(caller))
+                answers.append(said(*found))
+                if "sign-out" in route.path:  # it ends the session that it came with
+                    crowd.kept.pop(caller, None)
+            start = f"{route.method:6} {route.path:58} {route.rule!s:18}"
+            lines.append(f"{start} {' '.join(f'{answer:4}' for answer in answers)}".rstrip())
+        return lines
+
+    place.app.state.attempts.address.burst = 10_000
+    head = "# columns: " + ", ".join(CALLERS)
+    found = [head, *sorted(asyncio.run(everything()), key=lambda line: line.split()[1::-1])]
+    if os.environ.get("ACCESS_MATRIX") == "write":
+        MATRIX.write_text("\n".join(found) + "\n", encoding="utf-8")
+    assert found == MATRIX.read_text(encoding="utf-8").splitlines()
+
+
+def rows() -> Iterator[tuple[str, str, str, dict[str, str]]]:
+    for line in MATRIX.read_text(encoding="utf-8").splitlines()[1:]:
+        parts = line.replace(", ", ",").split()
+        yield parts[0], parts[1], parts[2], dict(zip(CALLERS, parts[3:], strict=True))
+
+
+def test_the_matrix_itself_lets_nobody_in_who_should_stay_out() -> None:
+    assert len(list(rows())) > 60
+    for method, path, rule, answers in rows():
+        if rule == "public":
+            continue
+        for caller in NOBODY:
+            assert answers[caller] == "401", (method, path, caller)
+        if rule.endswith((",decide", ",admin")):
+            assert answers["agent"] == answers["reader token"] == "403", (method, path)
+        if "{name}" in path:
+            assert answers["other team"] == "404", (method, path)
+        if rule.startswith("admin"):
+            assert {answers[role] for role in ("viewer", "operator", "approver")} == {"403"}, (method, path)
+        if rule.startswith("approver"):
+            assert answers["viewer"] == answers["operator"] == "403", (method, path)
+        if rule.startswith("operator"):
+            assert answers["viewer"] == "403", (method, path)
+
+
+def test_no_form_of_another_page_is_taken(place: Place, crowd: Crowd, records) -> None:
+    """Signed in as admin, with the right cookie and no token, or another's: nothing that writes goes through."""
+    writes = [one for one in declared(place.app) if one.rule.how == "needs" and one.method not in ("GET", "HEAD")]
+    assert len(writes) > 20
+
+    async def everything() -> None:
+        for route in writes:
+            path, headers = path_of(route, records), crowd.headers("admin")
+            other = crowd.headers("viewer")["x-csrf-token"]
+            for token in ("", other, "x"):
+                found = await status(place.app, route.method, path, {**headers, "x-csrf-token": token})
+                assert found[0] == 403, (route, token)
+
+    asyncio.run(everything())
+
+
+def test_a_route_without_a_rule_is_no_app(bench: Bench, monkeypatch) -> None:
+    from agent.doors.api import ask
+
+    bare = APIRouter()
+    bare.add_api_route("/bare", lambda: "in", dependencies=[])
+    monkeypatch.setattr(ask, "router", bare)
+    with pytest.raises(TypeError, match="/api/v1/bare declares 0 access rules"):
+        create_app(bench.services)
+    double = APIRouter()
+    double.add_api_route("/double", lambda: "in", dependencies=[needs("viewer"), public()])
+    monkeypatch.setattr(ask, "router", double)
+    with pytest.raises(TypeError, match="declares 2 access rules"):
+        create_app(bench.services)
+
+
+def test_lists_show_another_team_nothing(place: Place, crowd: Crowd, records) -> None:
+    browser = place.signed_in(crowd.people["other team"])
+    for path in ("/models", "/alerts", "/incidents", "/proposals", "/reports"):
+        answer = browser.get(f"/api/v1{path}")
+        assert answer.status_code == 200
+        assert records["model"] not in answer.text, path
+    assert "other-one" in browser.get("/api/v1/models").text
+    assert browser.get("/api/v1/audit").status_code == 403
+    for path in ("/", "/incidents", "/approvals", "/alerts", "/reports", "/activity"):
+        shown = browser.get(path)
+        assert records["model"] not in shown.text, path
+        assert records["incidents"] not in shown.text, path
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-forwarded-user": "admin"},
+        {"x-original-url": "/healthz"},
+        {"x-rewrite-url": "/healthz"},
+        {"x-http-method-override": "GET"},
+        {"authorization": "Basic YWRtaW46YWRtaW4="},
+        {"authorization": "Bearer "},
+        {"authorization": "Bearer wk_" + "a" * 43},
+        {"cookie": "watchkeeper=; watchkeeper=x"},
+        {"cookie": "__Host-watchkeeper=x; WATCHKEEPER=x"},
+        {"x-forwarded-for": "127.0.0.1"},
+        {"forwarded": "for=127.0.0.1;host=127.0.0.1"},
+    ],
+    ids=str,
+)
+def test_no_header_lets_anybody_in(place: Place, crowd: Crowd, headers: dict[str, str]) -> None:
+    assert asyncio.run(status(place.app, "GET", "/api/v1/models", headers))[0] == 401
+    assert asyncio.run(status(place.app, "POST", "/api/v1/freeze", headers))[0] == 401
+
+
+def test_two_hosts_and_a_proxys_headers_are_refused_where_nobody_signs_in(place: Place) -> None:
+    browser = place.visitor()
+    assert browser.get("/api/v1/models").status_code == 200
+    for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via", "x-forwarded-host"):
+        assert browser.get("/api/v1/models", headers={name: "10.0.0.1"}).status_code == 401
+    twice = [("host", "127.0.0.1:8000"), ("host", "evil.example")]
+    assert browser.get("/api/v1/models", headers=twice).status_code == 403
+    assert browser.get(f"{HOST}/api/v1/models", headers={"authorization": "Bearer x"}).status_code == 401
