@@ -46,7 +46,7 @@ def test_every_page(served: Served, paths: list[str], tab: Callable[..., Tab], w
     for path in paths:
         window.errors.clear()
         page = window.go(path)
-        page.locator(".loading").first.wait_for(state="detached")
+        page.locator(".verified .loading").first.wait_for(state="detached")
         if wide := window.overflow():
             faults.append(f"{path} is {wide} px too wide")
         faults += [f"{path}: {said}" for said in window.errors if "404" not in said]

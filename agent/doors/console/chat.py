@@ -114,7 +114,8 @@ def _evidence(message: Message, number: int, call: Mapping[str, Any]) -> Evidenc
 
 def _paragraphs(text: str, anchors: Mapping[str, str]) -> Markup:
     """Text as paragraphs and lists; ids in brackets lead to what they name. Nothing in it becomes markup."""
-    blocks, items = [], []
+    blocks: list[Markup] = []
+    items: list[Markup] = []
 
     def close() -> None:
         if items:
@@ -153,7 +154,7 @@ def _course(calls: list[Mapping[str, Any]]) -> tuple[Markup | None, str]:
             continue
         points = [_point(row) for row in rows if isinstance(row, Mapping)]
         known = sorted((one for one in points if one is not None), key=lambda one: one.at)
-        if len({one.at for one in known}) == len(known) >= FEWEST_POINTS:
+        if isinstance(data, Mapping) and len({one.at for one in known}) == len(known) >= FEWEST_POINTS:
             name = str(data.get("metric") or (call.get("arguments") or {}).get("monitor") or "value")
             model = str((call.get("arguments") or {}).get("model", ""))
             marks: list[Mark] = []

@@ -87,7 +87,9 @@ class Hub:
             self._poller = asyncio.create_task(self._poll(), name="live")
         if last is not None:
             with contextlib.suppress(Unavailable):
-                stream.put(pieces(*await asyncio.to_thread(self._missed, last), stream.sees))
+                changes, seq = await asyncio.to_thread(self._missed, last)
+                if changes:
+                    stream.put(pieces(changes, seq, stream.sees))
 
     def leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
@@ -97,8 +99,7 @@ class Hub:
             now = mark(session)
             if not 0 <= last <= now.seq:
                 return [Change(EVERYTHING)], now.seq
-            # Looks and steps have no number of their own: whoever was away is told to look at the watch again.
-            return [*since(session, replace(now, seq=last), now), Change("watch")], now.seq
+            return since(session, replace(now, seq=last), now), now.seq
 
     async def _poll(self) -> None:
         """Look, tell, wait; ends when nobody listens. However it ends, so do all streams: the pages come back."""

@@ -28,7 +28,7 @@ from agent.doors.console import charts, words
 from agent.pipeline.freeze import Asked, next_step, who_asked
 from agent.pipeline.services import Services
 from agent.store import queries
-from agent.store.tables import Control, Incident, Proposal
+from agent.store.tables import AuditHead, Control, Incident, Proposal
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -59,7 +59,7 @@ PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What stands on every page."""
+    """What stands on every page. seq: the last event of the audit that it shows, from which live events go on."""
 
     now: datetime
     replayed: bool
@@ -69,6 +69,7 @@ class Bar:
     may_lift: list[str]
     waiting: int
     open: int
+    seq: int
 
 
 def read_bar(services: Services, session: Session) -> Bar:
@@ -77,7 +78,10 @@ def read_bar(services: Services, session: Session) -> Bar:
     asked = who_asked(services, session) if control.frozen else None
     waiting = select(func.count()).select_from(Proposal).where(Proposal.state == ProposalState.PENDING)
     unresolved = select(func.count()).select_from(Incident).where(Incident.state != IncidentState.RESOLVED)
-    counts = session.execute(select(waiting.scalar_subquery(), unresolved.scalar_subquery())).one()
+    head = select(AuditHead.seq).where(AuditHead.id == 1)
+    counts = session.execute(
+        select(waiting.scalar_subquery(), unresolved.scalar_subquery(), head.scalar_subquery())
+    ).one()
     return Bar(
         control.replayed_now or services.wall(),
         control.replayed_now is not None,
