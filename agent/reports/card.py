@@ -41,6 +41,7 @@ def card_facts(
     columns = [
         Column(name=name, type=str(f.type), used=f.used, description=f.description) for name, f in spec.features.items()
     ]
+    judged = outcomes(session, {model: spec}, SINCE, at)
     facts = CardFacts(
         at=at,
         model=ModelFacts(
@@ -67,7 +68,9 @@ def card_facts(
         window=length(spec.window),
         deployments=ledger,
         decisions=_decisions(session, model, at),
-        outcomes=outcomes(session, {model: spec}, SINCE, at),
+        outcomes=judged,
+        judged=len(judged),
+        helped=sum(o.verdict == "succeeded" for o in judged),
         chart=chart,
         drift=measured.drift(session, spec, since, at),
         slices=measured.slices(session, spec, since, at),
@@ -94,10 +97,10 @@ def summary(facts: CardFacts) -> str:
             text += " " + say("That is beyond its threshold {bound}.", bound=shown(facts.live.threshold))
     elif facts.state == "champion":
         text += " " + say("No look has had enough labelled rows to say how it does now.")
-    judged = len(facts.outcomes)
-    if judged:
-        helped = sum(o.verdict == "succeeded" for o in facts.outcomes)
-        text += " " + say("Actions on this model that were judged: {n}, of which helped: {k}.", n=judged, k=helped)
+    if facts.judged:
+        text += " " + say(
+            "Actions on this model that were judged: {n}, of which helped: {k}.", n=facts.judged, k=facts.helped
+        )
     return text
 
 

@@ -75,8 +75,8 @@ def _side(session: Session, facts: PeriodFacts) -> Side:
         counts=facts.counts,
         speed=facts.speed,
         quality=facts.quality or how_good(session, names, facts.start, facts.end),
-        judged=len(facts.outcomes),
-        helped=sum(o.verdict == "succeeded" for o in facts.outcomes),
+        judged=facts.judged,
+        helped=facts.helped,
     )
 
 

@@ -36,7 +36,6 @@ TITLES = {
     "monthly": "Monthly report",
     "": "Watch report",
 }
-MOST_LISTED = 8
 
 
 def compose(facts: PeriodFacts) -> Document:
@@ -65,13 +64,12 @@ def _first_page(facts: PeriodFacts) -> Iterator[Block]:
     if facts.waiting:
         yield Todo(say("What needs you"), [_waits(w.model, w.what, w.risk, w.approve_by, w.id) for w in facts.waiting])
     counts = facts.counts
-    helped = sum(o.verdict == "succeeded" for o in facts.outcomes)
     yield Tiles(
         [
             Tile(say("models"), str(counts.models), count("{n} look", "{n} looks", counts.looks)),
             Tile(say("incidents"), str(counts.incidents), say("still open: {n}", n=counts.open)),
             Tile(say("waiting for a person"), str(counts.waiting)),
-            Tile(say("actions judged"), str(len(facts.outcomes)), say("helped: {n}", n=helped)),
+            Tile(say("actions judged"), str(facts.judged), say("helped: {n}", n=facts.helped)),
             *phrases.speed_tile(say("time to detect"), facts.speed.get("detect")),
             *phrases.speed_tile(say("time to decide"), facts.speed.get("decide")),
             *phrases.speed_tile(say("time to recover"), facts.speed.get("recover")),
@@ -83,7 +81,7 @@ def _first_page(facts: PeriodFacts) -> Iterator[Block]:
     )  # fmt: skip
     if facts.risks:
         yield Heading(say("At risk next"))
-        yield Bullets([(Strong(visible(r.model, 80)), f": {r.text}") for r in facts.risks[:MOST_LISTED]])
+        yield Bullets([(Strong(visible(r.model, 80)), f": {r.text}") for r in facts.risks])
     if facts.outcomes:
         yield Heading(say("Did it help"))
         yield phrases.outcome_table(facts.outcomes)
@@ -143,7 +141,7 @@ def _overview(models: Sequence[Watched]) -> Table:
             (w.model.metric,),
             (phrases.point(w.latest),),
             (shown(w.latest.threshold) if w.latest and w.latest.threshold is not None else "",),
-            (str(len(w.incidents)),),
+            (str(w.happened),),
         ]
         for w in models
     ]
@@ -170,11 +168,11 @@ def _model(w: Watched) -> Iterator[Block]:
     if w.incidents:
         yield Table(
             [say("opened"), say("incident"), say("what came of it")],
-            [[(moment(i.opened_at),), _incident(i), _came(i)] for i in w.incidents[-MOST_LISTED:]],
+            [[(moment(i.opened_at),), _incident(i), _came(i)] for i in w.incidents[w.not_listed :]],
             wide=(1, 2),
         )
-        if len(w.incidents) > MOST_LISTED:
-            yield Paragraph((say("Earlier incidents not shown: {n}.", n=len(w.incidents) - MOST_LISTED),), "muted")
+        if w.not_listed:
+            yield Paragraph((say("Earlier incidents not shown: {n}.", n=w.not_listed),), "muted")
     else:
         yield Paragraph((say("No incident."),), "muted")
     if w.deployments:
@@ -215,7 +213,7 @@ def _quality(q: Quality) -> Iterator[Block]:
     ]  # fmt: skip
     items += [
         (say("Diagnoses that were {least} to {upto} % sure and acted on: {judged}; the action helped in {helped}.",
-             least=c.least, upto=min(c.upto, 100), judged=c.judged, helped=c.helped),)
+             least=c.least, upto=c.upto, judged=c.judged, helped=c.helped),)
         for c in q.confidence
     ]  # fmt: skip
     yield Bullets(items)

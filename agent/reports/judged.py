@@ -25,7 +25,7 @@ from agent.store.tables import (
 from ml.spec import ModelSpec
 
 FALSE_ALARM = re.compile(r"\b(false (alarm|positive)|not a problem|no problem|nothing wrong)\b", re.IGNORECASE)
-CONFIDENCE = ((0, 60), (60, 80), (80, 95), (95, 101))
+CONFIDENCE = ((0, 60), (60, 80), (80, 95), (95, 100))
 
 
 class _Part(BaseModel):
@@ -70,7 +70,7 @@ class Outcome(_Part):
 
 
 class Confidence(_Part):
-    """Diagnoses that were acted on, by how sure they were (whole percent, `upto` not included), and how many helped."""
+    """Diagnoses that were acted on, by how sure they were in percent (`upto` is excluded), and how many helped."""
 
     least: int
     upto: int
@@ -253,7 +253,9 @@ def _confidence(session: Session, names: Sequence[str], start: datetime, end: da
         .where(Verification.verdict.in_(("succeeded", "failed")))
     ).all()
     sure = [(percent(probability), verdict == "succeeded") for probability, verdict in rows]
-    bands = [(low, high, [helped for p, helped in sure if low <= p < high]) for low, high in CONFIDENCE]
+    bands = [
+        (low, high, [helped for p, helped in sure if low <= p < high or p == high == 100]) for low, high in CONFIDENCE
+    ]
     return [Confidence(least=low, upto=high, judged=len(of), helped=sum(of)) for low, high, of in bands if of]
 
 

@@ -25,6 +25,7 @@ from agent.store import queries
 from agent.store.tables import Alert, Incident, MeasurementRow, MonitorRun, Proposal
 from ml.spec import ModelSpec
 
+MOST_LISTED = 8
 IN_FULL = 6
 """Models with a section of their own; a report over more says the rest in a table."""
 
@@ -62,6 +63,8 @@ def period_facts(
         cadence=cadence,
         speed=how_fast(session, names, start, end),
         outcomes=judged,
+        judged=len(judged),
+        helped=sum(o.verdict == "succeeded" for o in judged),
         worth=_together(judged),
         risks=risks(session, watched, waiting, end),
         quality=how_good(session, names, start, end),
@@ -141,6 +144,8 @@ def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) 
         firing=_firing(session, spec.name, end),
         state=open_now[-1].state if open_now else _state(looks, points),
         incidents=incidents,
+        happened=len(incidents),
+        not_listed=max(len(incidents) - MOST_LISTED, 0),
         deployments=went_live,
         chart=series.chart(spec, points, moments),
     )

@@ -66,6 +66,8 @@ class CardFacts(_Part):
     deployments: list[DeploymentFacts] = []
     decisions: list[Decided] = []
     outcomes: list[Outcome] = []
+    judged: int = 0
+    helped: int = 0
     chart: Chart | None = None
     drift: HeatMap | None = None
     slices: HeatMap | None = None

@@ -49,7 +49,8 @@ class Waiting(_Part):
 class Watched(_Part):
     """One model over the period. `rows` are those of the latest look (looks overlap, so they do not add up).
 
-    `in_full`: has a section of its own; of the others the table says all.
+    `happened`: its incidents, of which `not_listed` have no line. `in_full`: has a section of its own; of the others
+    the table says all.
     """
 
     model: ModelFacts
@@ -65,6 +66,8 @@ class Watched(_Part):
     state: str
     incidents: list[Happened] = []
     deployments: list[DeploymentFacts] = []
+    happened: int = 0
+    not_listed: int = 0
     in_full: bool = True
     chart: Chart | None = None
     drift: HeatMap | None = None
@@ -120,6 +123,8 @@ class PeriodFacts(_Part):
     cadence: Literal["", "daily", "weekly", "monthly"] = ""
     speed: dict[str, Speed] = {}
     outcomes: list[Outcome] = []
+    judged: int = 0
+    helped: int = 0
     worth: list[Worth] = []
     risks: list[Risk] = []
     quality: Quality | None = None
