@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation bench-console chaos chaos-serving attacks docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation bench-console bench-alerts deliveries slack chaos chaos-serving attacks attacks-slack fuzz docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,11 +103,23 @@ bench-alerts: setup-dev ## 10,000 alerts of an Alertmanager in five minutes: ack
 deliveries: setup-dev ## 2,000 messages to a Slack that limits, fails and hangs: each arrives once
 	@DELIVERIES=2000 $(PYTEST) -n 0 -rP --show-capture stdout --timeout 0 tests/agent/pipeline/test_deliveries_to_slack.py
 
+slack: setup-dev ## 2,000 random reports and incidents as Slack messages: every one within every documented limit
+	@SLACK_PAYLOADS=2000 $(PYTEST) --timeout 1800 tests/agent/doors/slack/handle/test_every_payload.py
+
+bench-slack: setup-dev ## 100 interactions at once, the model hangs, the database 200 ms late: how soon Slack is answered
+	@$(BIN)/python -m benchmarks.slack
+
 chaos: setup-dev ## 13,000 kills, 100 people at once, restarts, full disks: hours; docs/how-to/chaos.md
 	@CHAOS=10 $(PYTEST) -rP tests/agent/chaos --timeout 0
 
+fuzz: setup-dev ## 5,000 requests drawn from the API's own specification, signed in and not: no server error
+	@FUZZ=5000 $(PYTEST) -n 0 tests/agent/doors/signing/test_specification.py --timeout 0
+
 attacks: setup-dev ## a model in an attacker's hands (2,000 sequences), 416 injections: all of them
 	@ATTACKS=1 $(PYTEST) tests/agent/conversation/attacks --timeout 0
+
+attacks-slack: setup-dev ## 5,000 forged, replayed and malformed calls of Slack's door, 1,000 valid ones sent again: all of them
+	@SLACK_CALLS=100 $(PYTEST) tests/agent/doors/slack/test_http_door.py --timeout 0
 
 chaos-serving: setup-dev ## the model server killed 200 times and switched 100 times under load: nothing lost, nothing twice, no failure
 	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 CHAOS_SWITCHES=100 $(PYTEST) -n 0 -s \

@@ -21,7 +21,7 @@ from tests.agent.reports.story import Story, day
 
 @pytest.fixture
 def story(scene):
-    """An incident that was diagnosed, with its evidence, in the records of `bike-demand`, and a retraining to decide."""
+    """A diagnosed incident of `bike-demand`, with its evidence, and a retraining that waits for a decision."""
     scene.bench.clock.time = day(38.5)
     with scene.services.store.write() as session:
         made = Story(session).watched().opened()
@@ -30,7 +30,8 @@ def story(scene):
 
         for kind, subject in (("incident", made.incident.id), ("proposal", row.id)):
             promise(
-                session, key=f"{kind}:{subject}", recipient=CHANNEL, title="bike-demand: look", body="", subject=subject,
+                session, key=f"{kind}:{subject}", recipient=CHANNEL, title="bike-demand: look", body="",
+                subject=subject,
                 at=day(38),
             )  # fmt: skip
     scene.settle()
