@@ -131,7 +131,7 @@ def claim_next(services: Services, sources: Mapping[str, Any], *, urgent: bool |
     with services.store.read() as session:  # most of the time nothing is there: no need for the writer's lock
         if not sources or session.scalar(_due(services, sources, urgent)) is None:
             return None
-    with services.store.write() as session:
+    with services.store.precedence.after(), services.store.write() as session:
         wall = services.wall()
         row = session.scalar(_due(services, sources, urgent).with_for_update(skip_locked=True, of=InboundEvent))
         if row is None:
@@ -177,7 +177,7 @@ def work(services: Services, handler: Handler, claim: Claim) -> bool:
         except Exception as error:
             problem = error
             log.exception("%s event %s", claim.source, claim.id)
-    with services.store.write() as session:
+    with services.store.precedence.after(), services.store.write() as session:
         row = session.scalar(_ours(claim).with_for_update())
         if row is None:
             log.warning("%s event %s was taken over by another worker", claim.source, claim.id)
@@ -220,7 +220,7 @@ def _renewed(services: Services, claim: Claim) -> Iterator[None]:
     def renew() -> None:
         while not over.wait(LEASE.total_seconds() / 3):
             try:
-                with services.store.write() as session:
+                with services.store.precedence.after(), services.store.write() as session:
                     lease = services.wall() + LEASE
                     ours = and_(InboundEvent.id == claim.id, InboundEvent.claim == claim.token)
                     session.execute(update(InboundEvent).where(ours).values(claimed_until=lease))

@@ -24,6 +24,9 @@ MOST = 200
 WRITERS = {"postgresql": 2, "sqlite": 1}
 
 
+Waiting = tuple[dict[str, Any], "Future[Kept]"]
+
+
 class Kept(StrEnum):
     """New; known already, sent again; or known with the very same signature: a replay."""
 
@@ -37,7 +40,7 @@ class Intake:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: queue.Queue[tuple[dict[str, Any], Future[Kept]] | None] = queue.Queue()
+        self._waiting: queue.Queue[Waiting | None] = queue.Queue()
         self._stopped = False
         self._writers: list[threading.Thread] = []
         self._starting = threading.Lock()
@@ -49,6 +52,8 @@ class Intake:
             future.set_exception(Unavailable("This process is stopping; send it again."))
         else:
             self._start()
+            self._store.precedence.expect(1)
+            future.add_done_callback(lambda _: self._store.precedence.expect(-1))
             self._waiting.put((row, future))
         return future
 
@@ -69,23 +74,31 @@ class Intake:
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
-            batch, ended = [first], False
             if not self._stopped:
                 threading.Event().wait(LINGER)
-            while len(batch) < MOST and not ended:
-                try:
-                    item = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                ended = item is None
-                if item is not None:
-                    batch.append(item)
-            self._keep(batch)
+            with self._store.precedence.first():
+                batch, ended = self._batch(first)  # when it is our turn: what came while we waited goes with it
+                known = self._keep(batch)
+            for row, future in known:
+                self._compare(row, future)
             if ended:
                 return
 
-    def _keep(self, batch: list[tuple[dict[str, Any], Future[Kept]]]) -> None:
-        """One statement for all; an event that comes twice in a batch is kept once."""
+    def _batch(self, first: Waiting) -> tuple[list[Waiting], bool]:
+        """All that wait now, and whether these are the last."""
+        batch = [first]
+        while len(batch) < MOST:
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, True
+            batch.append(item)
+        return batch, False
+
+    def _keep(self, batch: list[Waiting]) -> list[Waiting]:
+        """One statement for all; those that were known already. An event that comes twice in a batch is kept once."""
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for row, _ in batch:
             rows.setdefault((row["source"], row["key"]), row)
@@ -96,12 +109,15 @@ class Intake:
             problem = error if isinstance(error, WatchkeeperError) else Unavailable(f"the inbox: {error}")
             for _, future in batch:
                 future.set_exception(problem)
-            return
+            return []
+        known = []
         for row, future in batch:
-            if rows[row["source"], row["key"]] is row and (row["source"], row["key"]) in new:
+            key = (row["source"], row["key"])
+            if rows[key] is row and key in new:
                 future.set_result(Kept.NEW)
             else:
-                self._compare(row, future)
+                known.append((row, future))
+        return known
 
     def _compare(self, row: dict[str, Any], future: Future[Kept]) -> None:
         """Known already: by the same signature (a replay) or another one (sent again)."""

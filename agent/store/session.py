@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from agent.domain.errors import Conflict, InvalidInput, Unavailable
+from agent.store.precedence import Precedence
 
 LOCK_SECONDS = 15
 ASLEEP_SECONDS = 300
@@ -39,6 +40,7 @@ class Store:
         self.url = url
         self.engine = _engine(url)
         self._alone: Engine | None = None
+        self.precedence = Precedence(needed=self.engine.dialect.name == "sqlite")
 
     @contextmanager
     def write(self) -> Iterator[Session]:

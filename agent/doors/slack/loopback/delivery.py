@@ -131,9 +131,9 @@ class Sockets:
 class OverHttp:
     """Signed requests to the app's request URL."""
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, *, workers: int = 8) -> None:
         self.url, self.secret = url, secret
-        self._pool = ThreadPoolExecutor(8, thread_name_prefix="loopback-http")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loopback-http")
 
     def send(self, delivery: Delivery) -> None:
         self._pool.submit(self._post, delivery)

@@ -175,8 +175,9 @@ class LoopbackSlack:
     def pace(self, seconds: float) -> None:
         self.web.pace = seconds
 
-    def deliver_to(self, url: str | None) -> None:
-        self._http = OverHttp(url, self.signing_secret) if url else None
+    def deliver_to(self, url: str | None, *, workers: int = 8) -> None:
+        """Signed HTTP to this address, so many requests at once; None: Socket Mode."""
+        self._http = OverHttp(url, self.signing_secret, workers=workers) if url else None
 
     # What people do
 

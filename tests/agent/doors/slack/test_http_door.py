@@ -8,12 +8,16 @@ import os
 import random
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
+from agent.doors.access import rules_of
 from agent.doors.api.app import create_app
-from agent.doors.slack import routes
+from agent.doors.guard import Guard
+from agent.doors.slack import http, routes
 from agent.doors.slack.loopback.delivery import signed
+from agent.doors.slack.receive import Reception
 from agent.pipeline import inbox
 from agent.pipeline.services import Services
 from agent.pipeline.slack_app import SlackApp
@@ -39,9 +43,18 @@ def services(tmp_path, store, clock):
     )
 
 
+def app_of(services):
+    """The door with its guard, and nothing else of the application: it is made in no time."""
+    app = FastAPI()
+    app.include_router(http.router)
+    app.state.services, app.state.slack = services, Reception(services)
+    app.add_middleware(Guard, refuse=None)
+    return app
+
+
 @pytest.fixture
 def door(services):
-    app = create_app(services)
+    app = app_of(services)
     yield TestClient(app, base_url="http://watch.example.org", raise_server_exceptions=True)
     app.state.slack.close()
 
@@ -128,6 +141,13 @@ def test_an_event_is_kept_and_acknowledged_and_a_retry_changes_nothing(services,
         "channel": "C1",
     }
     assert event["payload"]["text"] == "why?"
+
+
+def test_it_is_a_route_of_the_application_and_says_that_it_checks_itself(services):
+    app = create_app(services)
+    (route,) = [route for route in app.routes if getattr(route, "path", "") == "/slack/events"]
+    assert [str(rule) for rule in rules_of(route)] == ["signed"]
+    assert TestClient(app, base_url="http://any.name").post("/slack/events", content=b"{}").status_code == 401
 
 
 def test_the_address_is_verified_with_the_challenge(door, clock):
@@ -240,7 +260,7 @@ def test_forged_replayed_and_malformed_calls_are_all_401(services, door, clock):
 
 def test_a_replay_is_refused_by_every_replica(services, door, clock):
     assert send(door, "event", mention(), clock()).status_code == 200
-    other = create_app(services)
+    other = app_of(services)
     assert send(TestClient(other), "event", mention(), clock()).status_code == 401
     clock.advance("1s")
     assert [send(TestClient(other), "event", mention(), clock()).status_code for _ in "12"] == [200, 401]
@@ -282,7 +302,7 @@ def test_a_body_without_end_and_a_depth_without_bottom_are_refused(door, clock):
 def test_without_a_signing_secret_nothing_is_from_slack(services, clock):
     from dataclasses import replace
 
-    app = create_app(replace(services, slack=SlackApp()))
+    app = app_of(replace(services, slack=SlackApp()))
     assert send(TestClient(app), "event", mention(), clock(), secret="").status_code == 401
 
 

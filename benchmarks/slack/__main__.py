@@ -1,0 +1,3 @@
+from benchmarks.slack.run import main
+
+main()
