@@ -91,6 +91,10 @@ bench-rollback: setup-dev ## seconds from an approved rollback to the model serv
 bench-audit: setup-dev ## verifying 100,000 events of the audit, on SQLite and PostgreSQL
 	@$(BIN)/python -m benchmarks.audit
 
+bench-reports: setup-dev ## a report over 50 models and 90 days: seconds, memory, the same bytes; numbers of 200 reports
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reports
+	@REPORTS=200 $(PYTEST) tests/agent/reports/test_numbers_agree.py --timeout 0
+
 bench-conversation: setup-dev ## questions on the demo with known answers: right, grounded, calls, cost (MODEL=openai:…; default offline)
 	@$(BIN)/python -m benchmarks.conversation --model "$(or $(MODEL),offline)"
 
@@ -124,6 +128,9 @@ attacks-slack: setup-dev ## 5,000 forged, replayed and malformed calls of Slack'
 chaos-serving: setup-dev ## the model server killed 200 times and switched 100 times under load: nothing lost, nothing twice, no failure
 	@CHAOS_KILLS=200 CHAOS_SERVER_KILLS=200 CHAOS_SWITCHES=100 $(PYTEST) -n 0 -s \
 		tests/ml/serving/test_kill.py tests/ml/serving/test_kill_server.py tests/ml/serving/test_server.py
+
+examples: setup-dev ## docs/examples: the reports of a demo, made anew (some minutes)
+	@folder=$$(mktemp -d) && $(BIN)/watchkeeper demo --headless --home $$folder/demo && $(BIN)/python docs/examples.py $$folder/demo
 
 docs: setup ## write the reference pages that are made from code
 	@$(BIN)/python docs/generate.py

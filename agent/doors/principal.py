@@ -37,8 +37,11 @@ class Principal:
         return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def may(self, role: Role | str, scope: Scope | str = Scope.READ) -> bool:
-        """Whether they have this role, and their token this scope."""
+        """Whether they have this role, and their token this scope. Who sees some models only is no admin of people:
+        they could give themselves the others."""
         if self.kind == "agent" and scope in NEVER_AN_AGENTS:
+            return False
+        if scope == Scope.ADMIN and self.models is not None:
             return False
         return reaches(self.role, role) and (self.scopes is None or scope in self.scopes)
 
