@@ -203,7 +203,7 @@ def _refusal(principal: Principal, role: str, scope: str) -> str:
         return "A token that a language model holds never decides; a person does, on the page or in Slack."
     if scope == Scope.ADMIN and principal.models is not None:
         return (
-            "Who sees some models only does not administer people, tokens and settings: an admin of all of them does."
+            "Who sees some models only does not administer people, tokens and settings: an admin of all does."
         )
     if principal.scopes is not None and scope not in principal.scopes:
         return f"This token lacks the scope {scope!r}; it has {', '.join(sorted(principal.scopes)) or 'none'}."
