@@ -1,5 +1,9 @@
 // The pages where people act: keys (j, k, a, r, Enter, ?), time that runs out, and messages on this device.
 "use strict";
+// Who was too late gets the proposal as the answer to the form: from here on it is the proposal's own page.
+const place = document.querySelector("[data-path]");
+if (place && location.pathname !== place.dataset.path) history.replaceState(null, "", place.dataset.path);
+
 const cards = () => [...document.querySelectorAll("[data-card]")];
 let at = -1;
 
