@@ -19,7 +19,7 @@ from agent.store.tables import Deployment, Model
 from ml.spec import ModelSpec, load_spec
 
 TEMPLATES = package_files("agent.commands") / "templates"
-LAYOUT = (FILE, "approvals.yaml", "models/example.yaml", "runbooks/drift.md", "trainer.py")
+LAYOUT = (FILE, "approvals.yaml", "notifications.yaml", "models/example.yaml", "runbooks/drift.md", "trainer.py")
 
 
 def me() -> str:

@@ -147,7 +147,9 @@ def _send(services: Services, claim: Claim, channel: Channel, pace: Pace) -> Non
         message = replace(post.message, again=claim.again)
         pace.wait(channel.pace)
         receipt = within(DEADLINE, channel, message)
-        record_post(services, claim, post, receipt)
+        claim.sent[message.key] = receipt.reference
+        if post.arrived is not None:  # one of several; a single one is recorded with the end of its delivery
+            record_post(services, claim, post, receipt)
 
 
 def _next(services: Services, claim: Claim) -> Post | None:

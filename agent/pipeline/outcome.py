@@ -55,7 +55,7 @@ def record_post(services: Services, claim: Claim, post: Post, receipt: Receipt) 
     """One post of a delivery has arrived; what its composer remembers of it is kept in the same transaction."""
     with services.store.write() as session:
         row = session.get_one(Delivery, claim.id, with_for_update=True)
-        row.sent = claim.sent = {**row.sent, post.message.key: receipt.reference}
+        row.sent = dict(claim.sent)
         if post.arrived is not None:
             post.arrived(session, receipt)
         lease.renew(session, services, claim.channel, claim.address, claim.token)
@@ -69,7 +69,7 @@ def record(services: Services, claim: Claim, problem: Exception | None) -> str:
         place = session.get_one(Destination, (claim.channel, claim.address), with_for_update=True)
         if row.state == "delivered":
             return "delivered"
-        row.error = str(problem or "")[:2000]
+        row.error, row.sent = str(problem or "")[:2000], dict(claim.sent)
         if problem is None:
             row.state, row.delivered_at, row.started_at, row.next_try_at = "delivered", wall, None, None
             place.failures, place.error, place.ready_at = 0, "", None
