@@ -132,7 +132,9 @@ def serve_on(
         server_header=False,
     )
     console.print(f"Listening on [bold]{address(host, port)}[/]. Ctrl-C ends it.")
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    app.state.ending = lambda: server.should_exit  # open streams of events end at once, not after the grace
+    server.run(sockets=[listening])
 
 
 @contextlib.contextmanager
