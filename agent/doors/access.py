@@ -202,9 +202,7 @@ def _refusal(principal: Principal, role: str, scope: str) -> str:
     if principal.kind == "agent" and scope in NEVER_AN_AGENTS:
         return "A token that a language model holds never decides; a person does, on the page or in Slack."
     if scope == Scope.ADMIN and principal.models is not None:
-        return (
-            "Who sees some models only does not administer people, tokens and settings: an admin of all does."
-        )
+        return "Who sees some models only does not administer people, tokens and settings: an admin of all does."
     if principal.scopes is not None and scope not in principal.scopes:
         return f"This token lacks the scope {scope!r}; it has {', '.join(sorted(principal.scopes)) or 'none'}."
     return f"This takes the role {role} (or above), and {principal.name!r} is {principal.role}; an admin can change it."

@@ -38,8 +38,8 @@ if __name__ == "__main__":
     services = Services(
         home=Path(),
         store=Store(sys.argv[1]),
-        log=None,  # type: ignore[arg-type]
-        registry=None,  # type: ignore[arg-type]
+        log=None,
+        registry=None,
         policy=Policy,
         channel=Journal(Path("/dev/null")),
         wall=lambda: at,

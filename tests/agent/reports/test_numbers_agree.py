@@ -71,8 +71,8 @@ def story(store: Store, seed: int) -> dict[str, Any]:
         if kind < 2:
             return incident_facts(session, one.incident, at=day(45)).to_json()
         if kind == 2:
-            return period_facts(session, start=day(20), end=day(50), cadence="monthly").to_json()
-        return comparison_facts(session, start=day(35), end=day(49)).to_json()
+            return period_facts(session, model=one.name, start=day(20), end=day(50), cadence="monthly").to_json()
+        return comparison_facts(session, model=one.name, start=day(35), end=day(49)).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_every_number_in_the_prose_stands_in_the_json(store: Store, batch: int) -> None:
+def test_every_number_in_the_prose_stands_in_the_json(
+    store: Store, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pictures are left out of the words anyway, and drawing them is what takes time.
+    monkeypatch.setattr("agent.reports.canvas.svg_of", lambda *_, **__: "<svg></svg>")
     for seed in range(batch, HOW_MANY, 4):
         facts = story(store, seed)
         known = numbers(json.dumps(facts)) | WRITTEN_OUT
@@ -94,7 +98,7 @@ def test_every_number_in_the_prose_stands_in_the_json(store: Store, batch: int) 
 
 
 def test_the_words_of_a_pdf_say_the_same_numbers(store: Store) -> None:
-    for seed in range(1000, 1000 + HOW_MANY // 5):
+    for seed in range(1000, 1000 + HOW_MANY // 10):
         facts = story(store, seed)
         pdf = render_file(facts, "pdf")
         known = numbers(json.dumps(facts)) | WRITTEN_OUT

@@ -83,7 +83,7 @@
     bars(d, c, node) {
       const share = d.unit === "%", show = (v) => share ? `${short(100 * v)} %` : `${d.signed && v > 0 ? "+" : ""}${short(v)}`;
       node.querySelector(".canvas").style.height = `${Math.max(6, d.names.length * (d.then.length ? 1.75 : 1.4) + 3)}rem`;
-      const colour = (q) => !d.signed ? c.accent : q.value >= 0 ? c.accent : c.warn;
+      const colour = !d.signed ? c.accent : (q) => q.value >= 0 ? c.accent : c.warn;
       return { ...base(c), grid: { left: 8, right: 52, top: d.then.length ? 26 : 4, bottom: 8, containLabel: true }, legend: d.then.length ? { top: 0, right: 0, itemWidth: 10, itemHeight: 8, textStyle: { color: c.soft, fontSize: 11 } } : undefined,
         xAxis: axis(c, { type: "value", axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, formatter: show } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, axisLine: { show: d.signed, onZero: true, lineStyle: { color: c.line_strong } }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 150, overflow: "truncate", interval: 0 }, splitLine: { show: false } }),

@@ -126,7 +126,6 @@ def _alerts_of_others() -> None:
         table.add_column(_text("episode", default=""))
         table.add_column(sa.Column("labels", JSON, nullable=False, server_default="{}"))
 
-
     op.create_index("ix_alert_fingerprint", "alert", ["fingerprint"])
 
 

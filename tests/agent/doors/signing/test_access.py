@@ -46,7 +46,9 @@ async def status(app: FastAPI, method: str, path: str, headers: dict[str, str]) 
     given = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        return given.pop() if given else await asyncio.sleep(60)
+        if not given:
+            await asyncio.sleep(60)
+        return given.pop()
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and not found.done():
@@ -61,8 +63,9 @@ async def status(app: FastAPI, method: str, path: str, headers: dict[str, str]) 
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
     }  # fmt: skip
     task = asyncio.create_task(app(scope, receive, send))
-    done, _ = await asyncio.wait({task, found}, return_when=asyncio.FIRST_COMPLETED)
-    if task in done and not found.done():
+    both: set[asyncio.Future[Any]] = {task, found}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if task.done() and not found.done():
         await task
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

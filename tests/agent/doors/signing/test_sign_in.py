@@ -64,7 +64,7 @@ def test_a_session_that_was_planted_before_opens_nothing_after_signing_in(place:
     attacker = place.visitor()
     attacker.cookies.set("watchkeeper", planted)
     assert attacker.who == ""
-    second = browser.sign_in("ann", again="1") if False else place.visitor()
+    second = place.visitor()
     second.cookies.set("watchkeeper", fresh)
     again = second.form("/sign-in", {"name": "ann", "password": PASSWORD, "again": "1"}, page="/sign-in?again=true")
     assert again.status_code == 303

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -93,9 +94,15 @@ def send_all(app, requests):
 
     async def one(body, headers):
         given = [(_raw(name).lower(), _raw(value)) for name, value in headers]
-        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+        }
         scope |= {"path": "/slack/events", "raw_path": b"/slack/events", "query_string": b"", "root_path": ""}
-        scope |= {"headers": given, "client": ("192.0.2.1", 1), "server": ("watch.example.org", 80)}
+        scope |= {"scheme": "http", "headers": given, "client": ("192.0.2.1", 1), "server": ("watch.example.org", 80)}
         said = []
 
         async def receive():

@@ -154,7 +154,7 @@ def scene(bench: Bench, slack: LoopbackSlack, caplog: pytest.LogCaptureFixture) 
         public_url=URL,
     )
     made = Scene(bench, slack)
-    slack._http = Direct(bench.services)  # type: ignore[assignment]
+    slack._http = Direct(bench.services)
     for name, role in (("ann", "approver"), ("ben", "approver"), ("cat", "viewer")):
         made.person(name, role)
     follow(bench.services)

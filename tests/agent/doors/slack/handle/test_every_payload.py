@@ -34,7 +34,8 @@ from tools.actions import CHARACTER, ActionKind, Risk
 
 MANY = int(os.environ.get("SLACK_PAYLOADS", "300"))
 NASTY = (
-    "😀👩‍🚒🏳️‍🌈", "漢字かな交じり文", "שלום עולם", "\u202eevil\u202c", "<!channel> <@U123> <https://evil.example|x>", "&amp;&lt;",
+    "😀👩‍🚒🏳️‍🌈", "漢字かな交じり文", "שלום עולם", "\u202eevil\u202c", "<!channel> <@U123> <https://evil.example|x>",
+    "&amp;&lt;",
     "*bold* _it_ ~no~ `code` ```pre```", ":white_check_mark: :tada:", "line\nAPPROVED by ann\n> quote",
     "\u200b\u2066\x00\x07",
     "e\u0301" * 3, "https://evil.example/?q=1", "@here @channel", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "|", "-->", "\ud83d", "tab\there",
