@@ -42,15 +42,23 @@ class DeepDive:
     window_start: str
     window_end: str
     text: str = ""
+    version: str = ""
 
 
 def start(services: Services, spec: ModelSpec, at: datetime) -> DeepDive:
-    """Begin one about the latest look's window. Raises: Conflict while another is made, NotFound without a look."""
+    """Begin one about the latest look's window; one that is there is given back.
+
+    Raises: Conflict while another is made, NotFound without a look.
+    """
     with services.store.read() as session:
         run = queries.latest_run(session, spec.name)
         if run is None:
             raise NotFound(f"{spec.name!r} has not been looked at yet; there is no window to show.")
         window = Window(run.window_start, run.window_end)
+        there = (run.champion or "", window.start.isoformat(), window.end.isoformat())
+        for made in of_model(services, spec.name):
+            if made.state != "failed" and (made.version, made.window_start, made.window_end) == there:
+                return made
         if not _one_at_a_time.acquire(blocking=False):
             raise Conflict("Another deep dive is being made in this process; ask again in a minute.")
         try:
@@ -68,6 +76,7 @@ def start(services: Services, spec: ModelSpec, at: datetime) -> DeepDive:
         at.isoformat(),
         window.start.isoformat(),
         window.end.isoformat(),
+        version=run.champion or "",
     )
     _note(folder, dive)
     work = (folder, dive, spec, reference, current)

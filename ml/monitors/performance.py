@@ -147,7 +147,7 @@ def _labels(window: Window, rows: int, ripe: Maturity, usable: int, needed: int)
         why = "no rows" if rows == 0 else "no row is old enough to have its label"
         why += f"; the first labels are due {ripe.due:%Y-%m-%d %H:%M} UTC" if ripe.due else ""
         return Measurement("performance.labels", window, None, 0, Status.NO_DATA, detail=f"{why}.", facts=facts)
-    detail = f"{ripe.coverage:.0%} of {ripe.mature} mature rows have a label ({ripe.usual:.0%} is usual)"
+    detail = f"{ripe.coverage:.0%} of {ripe.mature} rows that are old enough have a label ({ripe.usual:.0%} is usual)"
     detail += f"; {needed} show a change of the tolerance." if needed else "."
     return Measurement(
         "performance.labels",
@@ -165,7 +165,7 @@ def _labels(window: Window, rows: int, ripe: Maturity, usable: int, needed: int)
 def _metric(spec: ModelSpec, name: str, window: Window, rows: pd.DataFrame, healthy: Healthy | None) -> Measurement:
     monitor = f"performance.{name}"
     if len(rows) < MIN_ROWS:
-        detail = f"{len(rows)} rows with a mature label; {MIN_ROWS} are needed."
+        detail = f"{len(rows)} rows have their label by now; {MIN_ROWS} are needed."
         facts: dict[str, object] = {"needed": MIN_ROWS}
         return Measurement(monitor, window, None, len(rows), Status.NO_DATA, detail=detail, facts=facts)
     value, interval = metric_interval(spec, rows, name)

@@ -178,7 +178,8 @@ def heat(session: Session, spec: ModelSpec, looks: int = LOOKS) -> tuple[Chart, 
         "measure": "PSI",
     }
     now = sorted({names[cell[1]] for cell in cells if cell[0] == len(ends) - 1 and cell[3]})
-    said = f"Drift (PSI) of {len(names)} columns over {len(ends)} looks"
+    said = "How far each column has moved (PSI, the population stability index): "
+    said += f"{len(names)} columns over {len(ends)} looks"
     said += f", the most moved of {len(ranked)}" if len(ranked) > len(names) else ""
     said += (
         f"; beyond their bound at the latest look: {', '.join(visible(name, 40) for name in now[:6])}"
@@ -208,13 +209,15 @@ def columns_of(session: Session, spec: ModelSpec) -> list[str]:
 def shares(names: Mapping[str, float], then: Mapping[str, float], now_label: str, then_label: str) -> tuple[Chart, str]:
     """The features that move the answers most, now and then."""
     order = sorted({*names, *then}, key=lambda name: (-names.get(name, 0.0), -then.get(name, 0.0), name))[:20]
-    data = {
+    data: Chart = {
         "names": [visible(name, 40) for name in order],
         "now": [plain(names.get(name, 0.0)) for name in order],
         "then": [plain(then.get(name, 0.0)) for name in order] if then else [],
         "labels": [now_label, then_label],
         "unit": "%",
     }
+    if max([*names.values(), *then.values()], default=0.0) > 0.8:
+        data.update({"from": 0, "to": 1})
     told = ", ".join(f"{visible(name, 40)} {round(100 * names.get(name, 0.0))} %" for name in order[:4])
     return data, f"Share of each feature in how far the answers move, {now_label}: {told}."
 

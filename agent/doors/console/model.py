@@ -106,8 +106,8 @@ def read_model(
         row=row,
         run=queries.latest_run(session, spec.name),
         metric=chart_data.performance(session, spec, most, ledger, incidents),
-        loss=chart_data.series(losses, name="loss above the reference", better="lower", ledger=ledger),
-        estimate=chart_data.series(estimates, name="estimated loss above the reference", better="lower", ledger=ledger),
+        loss=chart_data.series(losses, name="error above the usual", better="lower", ledger=ledger),
+        estimate=chart_data.series(estimates, name="estimated error above the usual", better="lower", ledger=ledger),
         estimate_says=estimates[-1].detail if estimates else "",
         late=labels[-1].detail if labels else "",
         heat=chart_data.heat(session, spec),
@@ -150,7 +150,7 @@ def _slice(name: str, rows: list[MeasurementRow]) -> Slice:
         last.n,
         last.status,
         last.detail,
-        sparkline("loss above the reference", points),
+        sparkline("error above the usual", points),
     )
 
 

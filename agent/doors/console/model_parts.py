@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from agent.domain.errors import WatchkeeperError
+from agent.domain.errors import Conflict, Unavailable, WatchkeeperError
 from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import ModelName, RecordId, ServicesDep, Word
 from agent.doors.console import chart_data
 from agent.doors.console.distributions import read_distributions
 from agent.doors.console.model import seen
 from agent.doors.console.page import fragment, render
-from agent.doors.console.words import metric_name
+from agent.doors.console.words import metric_name, number
 from agent.doors.guard import CONTENT_POLICY
 from agent.pipeline import deep_dive
 from agent.pipeline.model_process import ModelProcess
@@ -26,12 +26,14 @@ from ml.results import Window
 from ml.spec import ModelSpec
 
 MOST_VERSIONS = 8
+MOST_TRIES = 5
 ROWS = 2_000
 FRAME_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; worker-src blob:; sandbox allow-scripts; frame-ancestors 'self'"
 )
 """What Evidently's page may do: run its own scripts in an origin of its own, and reach nothing."""
+Tries = Annotated[int, Query(ge=0, le=MOST_TRIES)]
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
@@ -93,11 +95,11 @@ def compared(spec: ModelSpec, versions: list[VersionInfo]) -> list[tuple[str, li
         if name not in info.metrics:
             return "–"
         low, high = info.metrics.get(f"{name}.low"), info.metrics.get(f"{name}.high")
-        bounds = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
-        return f"{info.metrics[name]:.4g}{bounds}"
+        bounds = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+        return f"{number(info.metrics[name])}{bounds}"
 
     origin = [
-        ("made", [f"{info.created_at:%Y-%m-%d %H:%M}" for info in versions]),
+        ("made", [info.created_at.isoformat() for info in versions]),
         ("data version", [info.data_version or "–" for info in versions]),
         ("code version", [info.code_version or "–" for info in versions]),
         ("made from", [f"version {info.parent_version}" if info.parent_version else "–" for info in versions]),
@@ -122,18 +124,21 @@ def _metric_charts(spec: ModelSpec, versions: list[VersionInfo]) -> tuple[dict[s
     names = [f"version {info.version}{' (champion)' if i == marked else ''}" for i, info in enumerate(known)]
     data = {"names": names, "values": values, "metric": metric_name(spec.metric), "marked": marked}
     better = "higher" if spec.higher_is_better else "lower"
-    told = "; ".join(f"{name} {value[0]:.4g}" for name, value in zip(names, values, strict=True))
-    return data, f"{metric_name(spec.metric)} on each version's own held-out rows, {better} is better: {told}."
+    told = "; ".join(f"{name}: {number(value[0])}" for name, value in zip(names, values, strict=True))
+    name = metric_name(spec.metric)
+    return data, f"{name[:1].upper()}{name[1:]} on each version's own held-out rows, {better} is better: {told}."
 
 
 @router.get("/models/{name}/importance", dependencies=[needs("viewer")])
-def show_importance(request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName) -> Response:
+def show_importance(
+    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, again: Tries = 0
+) -> Response:
     with services.store.read() as session:
         spec = seen(services, session, principal, name)
         run, ledger = queries.latest_run(session, name), queries.deployments(session, name)
         version = ledger[-1]["version"] if ledger else run.champion if run else None
         if run is None or version is None:
-            return fragment(request, "model/failed.html", text="There is no version, or no look yet, to ask.")
+            return fragment(request, "model/importance.html", shares=None, version=None, method="")
         key = (name, version, run.id)
         kept = getattr(request.app.state, "importances", None)
         if kept is None:
@@ -144,6 +149,8 @@ def show_importance(request: Request, services: ServicesDep, principal: Principa
                 now = services.log.read(spec, Window(run.window_start, run.window_end), most=ROWS)
                 kept.clear() if len(kept) > 500 else None
                 kept[key] = process_of(request, services).drivers(spec, version, then[:ROWS], now)
+        except (Conflict, Unavailable) as error:
+            return fragment(request, "model/later.html", name=name, text=str(error), again=again + 1, most=MOST_TRIES)
         except WatchkeeperError as error:
             return fragment(request, "model/failed.html", text=str(error))
     found = kept[key]

@@ -23,8 +23,9 @@ from starlette.types import Scope
 from agent.domain import wording
 from agent.domain.incident import IncidentState
 from agent.domain.proposal import ProposalState
-from agent.doors.access import Principal, csrf_of
+from agent.doors.access import Principal, csrf_of, within
 from agent.doors.console import charts, words
+from agent.doors.principal import LOCAL
 from agent.pipeline.freeze import Asked, next_step, who_asked
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -72,12 +73,17 @@ class Bar:
     seq: int
 
 
-def read_bar(services: Services, session: Session) -> Bar:
-    """Clock, kill switch, and the two counts of the navigation: three queries, two more while frozen."""
+def read_bar(services: Services, session: Session, principal: Principal) -> Bar:
+    """Clock, kill switch, and the two counts of the navigation, of what may be seen: three queries, two more while
+    frozen."""
     control = queries.control(session)
     asked = who_asked(services, session) if control.frozen else None
-    waiting = select(func.count()).select_from(Proposal).where(Proposal.state == ProposalState.PENDING)
-    unresolved = select(func.count()).select_from(Incident).where(Incident.state != IncidentState.RESOLVED)
+    waiting = select(func.count()).where(
+        Proposal.state == ProposalState.PENDING, within(principal, session, Proposal.model)
+    )
+    unresolved = select(func.count()).where(
+        Incident.state != IncidentState.RESOLVED, within(principal, session, Incident.model)
+    )
     head = select(AuditHead.seq).where(AuditHead.id == 1)
     counts = session.execute(
         select(waiting.scalar_subquery(), unresolved.scalar_subquery(), head.scalar_subquery())
@@ -102,18 +108,27 @@ def _lifting(asked: Asked) -> str:
 
 
 def render(
-    request: Request, template: str, *, status: int = 200, session: Session | None = None, **context: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    session: Session | None = None,
+    top: Bar | None = None,
+    **context: Any,
 ) -> HTMLResponse:
-    """A page of `templates/`. Give the session of the read that made the context, where there is one.
+    """A page of `templates/`. Give the session of the read that made the context, where there is one, or the bar.
 
     Every template sees `top` (a `Bar`), `current` (the key of the place), `csrf`, `principal`, `asks_name`.
     """
     services: Services = request.app.state.services
-    if session is None:
+    principal = getattr(request.state, "principal", None) or LOCAL
+    if top is not None:
+        pass
+    elif session is None:
         with services.store.read() as session:
-            top = read_bar(services, session)
+            top = read_bar(services, session, principal)
     else:
-        top = read_bar(services, session)
+        top = read_bar(services, session, principal)
     return HTMLResponse(_fill(request, template, {"top": top, **context}), status)
 
 
@@ -167,13 +182,13 @@ def data_script(name: str, data: object) -> Markup:
 
 def _heading(text: object) -> str:
     """Free text as a heading: a capital at the start, nothing hidden."""
-    said = wording.visible(text, 160).strip()
+    said = words.with_names(wording.visible(text, 160)).strip()
     return said[:1].upper() + said[1:]
 
 
 def _sentence(text: object) -> str:
     """Free text as a sentence: a capital at the start, a full stop at the end, nothing hidden."""
-    said = wording.visible(text).strip()
+    said = words.with_names(wording.visible(text)).strip()
     return said[:1].upper() + said[1:] + ("" if not said or said.endswith((".", "!", "?", ")")) else ".")
 
 
@@ -196,6 +211,8 @@ def _environment() -> Environment:
         names=wording.names,
         percent=wording.percent,
         visible=wording.visible,
+        told=words.told,
+        count=words.count,
         sentence=_sentence,
         heading=_heading,
     )

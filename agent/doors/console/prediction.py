@@ -36,6 +36,10 @@ ROWS = 400
 LISTED = 25
 FIELD = "f."
 MISSING = "__missing__"
+HOW = {
+    "SHAP": "A bar is how far the column pushed this answer up (right) or down (left): its SHAP value.",
+    "typical value": "A bar is how far the answer moves when the column has its own value instead of a typical one.",
+}
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
@@ -101,9 +105,11 @@ def answer_row(
     champion = next((info.version for info in infos if CHAMPION in info.aliases), "")
     aliases = {info.version: list(info.aliases) for info in infos}
     drawn = {one.version: chart_data.pushes(one.pushes, one.unit) for one in answers if one.pushes}
+    _on_one_scale([chart for chart, _ in drawn.values()])
     said = [(one, _said(spec, one)) for one in answers]
     return fragment(
         request, "model/answers.html", said=said, drawn=drawn, champion=champion, aliases=aliases, spec=spec,
+        verdict=_verdict(spec, said), how=HOW.get(next((one.method for one in answers if one.method), ""), ""),
     )  # fmt: skip
 
 
@@ -116,12 +122,39 @@ def _asked(infos: list[VersionInfo]) -> list[str]:
 
 
 def _said(spec: ModelSpec, one: Answered) -> str:
+    try:
+        value = float(one.prediction)
+    except ValueError:
+        return visible(one.prediction, 60)
+    if spec.task is Task.REGRESSION or value.is_integer():  # a class 0 or 1 that became a number on its way
+        return shown(figure(value))
+    return visible(one.prediction, 60)
+
+
+def _verdict(spec: ModelSpec, said: list[tuple[Answered, str]]) -> str:
+    """Whether the versions agree, in a sentence; nothing for one alone."""
+    known = [(one, text) for one, text in said if not one.failed]
+    if len(known) < 2:
+        return ""
+    (one, text), (other, its) = known[:2]
+    versions = f"Version {visible(one.version, 20)} answers {text}, version {visible(other.version, 20)} {its}"
     if spec.task is Task.REGRESSION:
         try:
-            return shown(figure(float(one.prediction)))
+            apart = shown(figure(abs(float(one.prediction) - float(other.prediction))))
         except ValueError:
-            return visible(one.prediction, 60)
-    return visible(one.prediction, 60)
+            return f"{versions}."
+        return f"{versions}: {apart} apart." if apart != "0" else f"Both answer {text}."
+    return f"Both answer {text}." if text == its else f"They disagree. {versions}."
+
+
+def _on_one_scale(charts: list[chart_data.Chart]) -> None:
+    """Bars that are to be compared begin and end at the same numbers."""
+    values = [value for chart in charts for value in chart["now"] if value is not None]
+    if len(charts) > 1 and len({chart["unit"] for chart in charts}) == 1 and any(values):
+        low, high = min(0.0, *values), max(0.0, *values)
+        room = (high - low) / 5
+        for chart in charts:
+            chart.update({"from": low - room if low < 0 else 0.0, "to": high + room})
 
 
 def _recent(services: Services, session: Session, spec: ModelSpec) -> pd.DataFrame:

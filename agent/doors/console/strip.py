@@ -7,6 +7,7 @@ from datetime import datetime
 
 from agent.domain.incident import IncidentState
 from agent.domain.proposal import ProposalState
+from agent.domain.wording import words
 from agent.store.tables import Alert, Approval, Diagnosis, Execution, Incident, Proposal, Report, Verification
 from tools.actions import ActionKind
 
@@ -61,7 +62,7 @@ def _diagnosis(story: Story, over: bool) -> Step:
     found = story.diagnosis
     if found is None:
         return Step("diagnosis", "none" if over else "now")
-    return Step("diagnosis", "done", found.cause.replace("_", " "), found.at)
+    return Step("diagnosis", "done", words(found.cause), found.at)
 
 
 def _action(story: Story, over: bool) -> list[Step]:

@@ -16,7 +16,7 @@ from agent.domain.deciding import who_may_decide
 from agent.domain.wording import in_order_to
 from agent.doors.access import Principal, PrincipalDep, needs, within
 from agent.doors.api.inputs import ServicesDep, Word
-from agent.doors.console.page import read_bar, render
+from agent.doors.console.page import Bar, read_bar, render
 from agent.doors.console.stories import read_stories
 from agent.doors.console.strip import Step, Story, steps
 from agent.doors.console.watching import MOODS, Book, ModelRow
@@ -61,8 +61,10 @@ class Watch:
     filters: Filters
     waiting: Sequence[Waiting]
     more_waiting: int
+    yours: int
     stories: Sequence[tuple[Story, list[Step]]]
     last: ModelRow | None
+    top: Bar
 
 
 def book_of(request: Request) -> Book:
@@ -76,21 +78,17 @@ def book_of(request: Request) -> Book:
 
 def read_watch(services: Services, session: Session, book: Book, principal: Principal, filters: Filters) -> Watch:
     """The whole page."""
-    bar = read_bar(services, session)
+    bar = read_bar(services, session, principal)
     rows = [row for row in book.read(session, bar.now, bar.replayed) if principal.sees(row.name)]
     found = _sorted([row for row in rows if _fits(row, filters)], filters.sort)
     pages = max(-(-len(found) // PAGE), 1)
     at = min(filters.page, pages)
     policy = services.policy()
     queue = [row for row in waiting(session) if principal.sees(row.model)] if bar.waiting else []
-    mine = [
-        Waiting(
-            row,
-            in_order_to(row.action),
-            principal.kind == "local" or principal.name in who_may_decide(policy, request_of(row)),
-        )
-        for row in queue[:MOST_WAITING]
-    ]
+    here = principal.kind == "local"
+    mine = [here or principal.name in who_may_decide(policy, request_of(row)) for row in queue]
+    first = sorted(zip(queue, mine, strict=True), key=lambda one: not one[1])[:MOST_WAITING]
+    shown = [Waiting(row, in_order_to(row.action), yours) for row, yours in first]
     recent = session.scalars(
         select(Incident)
         .where(within(principal, session, Incident.model))
@@ -105,8 +103,10 @@ def read_watch(services: Services, session: Session, book: Book, principal: Prin
         found=len(found),
         pages=pages,
         filters=Filters(filters.q, filters.state, filters.sort, at),
-        waiting=mine,
-        more_waiting=len(queue) - len(mine),
+        waiting=shown,
+        more_waiting=len(queue) - len(shown),
+        yours=sum(mine),
+        top=bar,
         stories=[(story, steps(story)) for story in read_stories(session, recent)],
         last=max(looked, key=lambda row: row.looked) if looked else None,  # type: ignore[arg-type,return-value]
     )
@@ -142,4 +142,4 @@ def show_watch(
     filters = Filters(q, state if state in MOODS else "", sort if sort in SORTS else "urgent", page)
     with services.store.read() as session:
         view = read_watch(services, session, book_of(request), principal, filters)
-        return render(request, "watch.html", session=session, view=view, sorts=SORTS)
+        return render(request, "watch.html", top=view.top, view=view, sorts=SORTS)

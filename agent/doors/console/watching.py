@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 LOOKS = 60
 AT_ONCE = 50
 """Models whose points are asked for in one query."""
-MOODS = ("attention", "waiting", "acting", "stale", "new", "good")
+MOODS = ("waiting", "attention", "acting", "stale", "new", "good")
 """From what needs a person most to what needs nobody."""
 
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from agent.domain.wording import figure, length, shown
+from agent.domain.wording import figure, length, shown, visible
+
+NAMES = {
+    "roc_auc": "ROC AUC",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "mape": "MAPE",
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "r2": "R²",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+}
+"""Metrics whose written name is another than their own."""
+_METRIC = re.compile(rf"(?<![\w.])(?:{'|'.join(NAMES)})(?![\w.(])")
 
 
 def moment(value: datetime | str | None) -> Markup:
@@ -34,21 +49,36 @@ def number(value: object) -> str:
     return "–" if rounded is None else shown(rounded)
 
 
+def count(value: int) -> str:
+    """A count with its thousands apart, by a space that does not break.
+
+    >>> count(840), count(1234567)
+    ('840', '1\u202f234\u202f567')
+    """
+    return f"{value:,}".replace(",", "\u202f")
+
+
 def metric_name(name: str) -> str:
     """A metric as people write it.
 
     >>> metric_name("roc_auc"), metric_name("mae"), metric_name("log_loss")
     ('ROC AUC', 'MAE', 'log loss')
     """
-    known = {
-        "roc_auc": "ROC AUC",
-        "mae": "MAE",
-        "rmse": "RMSE",
-        "macro_f1": "macro F1",
-        "f1": "F1",
-        "brier": "Brier score",
-    }
-    return known.get(name, name.replace("_", " "))
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def with_names(text: str) -> str:
+    """A sentence of the records with its metrics as people write them.
+
+    >>> with_names("roc_auc 0.738 on 59 labelled rows"), with_names("column mae.x stays")
+    ('ROC AUC 0.738 on 59 labelled rows', 'column mae.x stays')
+    """
+    return _METRIC.sub(lambda found: NAMES[found.group()], text)
+
+
+def told(text: object, longest: int = 600) -> str:
+    """Free text of the records: nothing hidden in it, its metrics as people write them."""
+    return with_names(visible(text, longest))
 
 
 def ago(value: datetime | None, now: datetime) -> str:

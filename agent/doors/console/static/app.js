@@ -85,6 +85,13 @@ document.addEventListener("toggle", (event) => {
   for (const other of document.querySelectorAll("details.ask[open]")) if (other !== event.target) other.open = false;
   event.target.querySelector("select, input:not([type=hidden]), textarea")?.focus();
 }, true);
+// A long list of fields, narrowed to those whose name holds some words.
+document.addEventListener("input", (event) => {
+  const list = event.target.dataset?.narrows && document.getElementById(event.target.dataset.narrows);
+  if (!list) return;
+  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const one of list.children) one.hidden = !words.every((word) => one.textContent.toLowerCase().includes(word));
+});
 // Filters apply as they are chosen; a form that is sent shows it.
 document.addEventListener("change", (event) => {
   if (event.target.matches?.("form[data-auto] select, form[data-auto] input[type=checkbox]")) event.target.form.requestSubmit();

@@ -2,7 +2,7 @@
 //   series   {name, better, points: [[time, value, low, high, bound, status, n]], marks: [{at, text}], spans: [{start, end, text}]}
 //   heat     {times, names, keys, cells: [[time, row, value, beyond]], measure}; a row opens data-open with its key
 //   pair     {labels, then, now, names}             two distributions
-//   bars     {names, now, then, labels, unit, signed} lying bars
+//   bars     {names, now, then, labels, unit, signed, from, to} lying bars
 //   whiskers {names, values: [[value, low, high]], metric, marked}
 // Colours are the style sheet's, so that they follow light and dark. The policy of the page allows no inline style: so
 // tooltips are drawn by the library, not written as HTML.
@@ -14,11 +14,17 @@
     return Object.fromEntries(["ink", "soft", "line", "line-strong", "faint", "surface", "raised", "accent", "good", "bad", "warn", "bad-soft", "accent-soft"].map((n) => [n.replace("-", "_"), style.getPropertyValue(`--${n}`).trim()]));
   };
   const font = "Inter, system-ui, sans-serif";
-  const short = (v) => v === null || v === undefined ? "–" : Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? Number(v).toExponential(2) : String(Number(Number(v).toPrecision(3)));
-  const when = (t) => new Date(t).toLocaleString(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
-  const day = (t) => new Date(t).toLocaleDateString(undefined, { day: "numeric", month: "short" });
-  const month = (t) => new Date(t).toLocaleDateString(undefined, { month: "short", year: "numeric" });
-  const scale = (from, to) => new Date(to) - new Date(from) > 300 * 864e5 ? month : day;
+  const short = (v) => v === null || v === undefined ? "–" : Math.abs(v) >= 1e9 || (v !== 0 && Math.abs(v) < 1e-6) ? Number(v).toExponential(1) : Math.abs(v) >= 1000 ? String(Math.round(v)).replace(/\B(?=(\d{3})+$)/g, "\u202f") : String(Number(Number(v).toPrecision(3)));
+  const MONTH = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const two = (n) => String(n).padStart(2, "0");
+  const clock = (t) => { const at = new Date(t); return `${two(at.getHours())}:${two(at.getMinutes())}`; };
+  const day = (t) => { const at = new Date(t); return `${at.getDate()} ${MONTH[at.getMonth()]}`; };
+  const month = (t) => { const at = new Date(t); return `${MONTH[at.getMonth()]} ${at.getFullYear()}`; };
+  const when = (t) => `${day(t)} ${new Date(t).getFullYear()}, ${clock(t)}`;
+  const hour = (t) => clock(t) === "00:00" ? day(t) : clock(t);
+  const span = (from, to) => (new Date(to) - new Date(from)) / 864e5;
+  const scale = (from, to) => span(from, to) > 300 ? month : span(from, to) > 4 ? day : hour;
+  const named = (from, to) => span(from, to) > 300 ? month : span(from, to) > 4 ? day : (t) => `${day(t)}\n${clock(t)}`;
   // The canvas knows no color-mix: a colour of the style sheet (#rrggbb), in part.
   const mixed = (colour, share) => `rgba(${[1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).join(",")},${share / 100})`;
   const over = (colour, ground, share) => `rgb(${[1, 3, 5].map((i) => Math.round((parseInt(colour.slice(i, i + 2), 16) * share + parseInt(ground.slice(i, i + 2), 16) * (100 - share)) / 100)).join(",")})`;
@@ -26,18 +32,31 @@
   function base(c) {
     return {
       animation: false, textStyle: { fontFamily: font, color: c.soft, fontSize: 11 },
-      grid: { left: 8, right: 14, top: 22, bottom: 6, containLabel: true },
+      grid: { left: 8, right: 24, top: 22, bottom: 6, containLabel: true },
       tooltip: { renderMode: "richText", confine: true, backgroundColor: c.raised, borderColor: c.line_strong, borderWidth: 1, padding: [6, 9], textStyle: { color: c.ink, fontSize: 12, fontFamily: font }, extraCssText: "" },
     };
   }
   const axis = (c, more = {}) => ({ axisLine: { lineStyle: { color: c.line_strong } }, axisTick: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true }, splitLine: { lineStyle: { color: c.line } }, ...more });
 
+  // Names of marks that stand close take turns in two rows, and stay within the chart at its edges.
+  function marked(d) {
+    const from = +new Date(d.points[0][0]), width = +new Date(d.points.at(-1)[0]) - from || 1, close = innerWidth < 600 ? 0.24 : 0.07;
+    let last = -1, row = 0;
+    return d.marks.map((m) => {
+      const at = (+new Date(m.at) - from) / width;
+      row = at - last < close ? 1 - row : 0;
+      last = at;
+      return { xAxis: m.at, name: m.text, label: { distance: 3 + 12 * row, align: at > 0.96 ? "right" : at < 0.04 ? "left" : "center" } };
+    });
+  }
+
   const kinds = {
     series(d, c) {
+      const marks = marked(d);
       const points = d.points, at = (i) => points.map((p) => [p[0], p[i]]);
       const banded = points.map((p) => p[2] !== null && p[3] !== null);
       const bad = (p) => p[5] === "breach";
-      return { ...base(c),
+      return { ...base(c), grid: { ...base(c).grid, top: marks.some((m) => m.label.distance > 3) ? 34 : 22 },
         xAxis: axis(c, { type: "time", splitLine: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true, formatter: scale(points[0][0], points.at(-1)[0]) } }),
         yAxis: axis(c, { type: "value", scale: true, splitNumber: 4, axisLine: { show: false }, axisLabel: { color: c.soft, formatter: short } }),
         dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
@@ -50,7 +69,7 @@
         } },
         series: [
           { type: "line", name: d.name, data: at(1), symbol: "circle", symbolSize: (v, q) => bad(points[q.dataIndex]) ? 6 : points.length < 40 ? 4 : 0, showSymbol: true, showAllSymbol: true, itemStyle: { color: (q) => bad(points[q.dataIndex]) ? c.bad : c.ink }, lineStyle: { color: c.ink, width: 1.6 }, connectNulls: false, z: 5,
-            markLine: { symbol: "none", silent: true, animation: false, label: { color: c.accent, fontSize: 10, formatter: (q) => q.name, position: "end", distance: 3 }, lineStyle: { color: c.accent, type: [3, 3], width: 1.2 }, data: d.marks.map((m) => ({ xAxis: m.at, name: m.text })) },
+            markLine: { symbol: "none", silent: true, animation: false, label: { color: c.accent, fontSize: 10, formatter: (q) => q.name, position: "end", distance: 3 }, lineStyle: { color: c.accent, type: [3, 3], width: 1.2 }, data: marks },
             markArea: { silent: true, itemStyle: { color: mixed(c.bad, 10) }, data: d.spans.map((s) => [{ xAxis: s.start }, { xAxis: s.end }]) } },
           { type: "custom", silent: true, z: 2, data: [[points[0][0], points.find((p) => p[1] !== null)[1]]], tooltip: { show: false }, renderItem(_, api) {
             const rings = [], run = [];
@@ -66,8 +85,8 @@
     heat(d, c, node) {
       const top = Math.max(0.3, ...d.cells.map((x) => Math.min(x[2], 1)));
       node.querySelector(".canvas").style.height = `${Math.max(9, d.names.length * 1.25 + 4.5)}rem`;
-      return { ...base(c), grid: { left: 8, right: 14, top: 6, bottom: 36, containLabel: true },
-        xAxis: axis(c, { type: "category", data: d.times, splitLine: { show: false }, axisLabel: { color: c.soft, hideOverlap: true, formatter: scale(d.times[0], d.times.at(-1)) } }),
+      return { ...base(c), grid: { left: 8, right: 14, top: 6, bottom: 40, containLabel: true },
+        xAxis: axis(c, { type: "category", data: d.times, splitLine: { show: false }, axisLabel: { color: c.soft, hideOverlap: true, lineHeight: 13, formatter: named(d.times[0], d.times.at(-1)) } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, triggerEvent: true, splitLine: { show: false }, axisLine: { show: false }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 180, overflow: "truncate", interval: 0 } }),
         tooltip: { ...base(c).tooltip, formatter: (q) => `${d.names[q.value[1]]}\n${when(d.times[q.value[0]])}\n${d.measure} ${short(q.value[2])}${q.value[3] ? ", beyond its bound" : ""}` },
         visualMap: { min: 0, max: top, dimension: 2, calculable: false, orient: "horizontal", left: "right", bottom: 0, itemWidth: 9, itemHeight: 90, text: [short(top), `${d.measure} 0`], textStyle: { color: c.soft, fontSize: 10 }, inRange: { color: [c.faint, over(c.warn, c.surface, 45), over(c.bad, c.surface, 90)] } },
@@ -85,16 +104,16 @@
       node.querySelector(".canvas").style.height = `${Math.max(6, d.names.length * (d.then.length ? 1.75 : 1.4) + 3)}rem`;
       const colour = !d.signed ? c.accent : (q) => q.value >= 0 ? c.accent : c.warn;
       return { ...base(c), grid: { left: 8, right: 52, top: d.then.length ? 26 : 4, bottom: 8, containLabel: true }, legend: d.then.length ? { top: 0, right: 0, itemWidth: 10, itemHeight: 8, textStyle: { color: c.soft, fontSize: 11 } } : undefined,
-        xAxis: axis(c, { type: "value", axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, formatter: show } }),
+        xAxis: axis(c, { type: "value", ...(d.from !== undefined ? { min: d.from, max: d.to } : {}), axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, hideOverlap: true, showMinLabel: d.from === undefined, showMaxLabel: d.from === undefined, formatter: show } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, axisLine: { show: d.signed, onZero: true, lineStyle: { color: c.line_strong } }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 150, overflow: "truncate", interval: 0 }, splitLine: { show: false } }),
         tooltip: { ...base(c).tooltip, trigger: "axis", axisPointer: { type: "shadow", shadowStyle: { color: mixed(c.soft, 10) } }, formatter: (q) => [d.names[q[0].dataIndex], ...q.map((s) => `${s.seriesName || ""} ${show(s.value)}`.trim())].join("\n") },
         series: [{ type: "bar", name: d.labels?.[0] ?? "", data: d.now, itemStyle: { color: colour, borderRadius: 2 }, label: { show: !d.then.length, position: "right", color: c.soft, fontSize: 11, formatter: (q) => show(q.value) }, barMaxWidth: 14 },
           ...(d.then.length ? [{ type: "bar", name: d.labels[1], data: d.then, itemStyle: { color: mixed(c.soft, 50), borderRadius: 2 }, barMaxWidth: 14 }] : [])] };
     },
     whiskers(d, c, node) {
-      node.querySelector(".canvas").style.height = `${Math.max(5, d.names.length * 1.9 + 2.5)}rem`;
+      node.querySelector(".canvas").style.height = `${Math.max(5.5, d.names.length * 1.9 + 3)}rem`;
       const tint = (i) => d.marked === i ? c.accent : c.soft;
-      return { ...base(c), grid: { left: 8, right: 48, top: 4, bottom: 2, containLabel: true },
+      return { ...base(c), grid: { left: 8, right: 48, top: 4, bottom: 10, containLabel: true },
         xAxis: axis(c, { type: "value", scale: true, axisLine: { show: false }, splitNumber: 4, axisLabel: { color: c.soft, formatter: short } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, axisLine: { show: false }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 170, overflow: "truncate" }, splitLine: { show: false } }),
         tooltip: { ...base(c).tooltip, formatter: (q) => { const v = d.values[q.dataIndex]; return `${d.names[q.dataIndex]}\n${d.metric} ${short(v[0])}${v[1] === null ? "" : `  (${short(v[1])} to ${short(v[2])})`}`; } },
