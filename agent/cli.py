@@ -302,6 +302,34 @@ def db_upgrade(home: Home = None, json: Json = False) -> None:
     show(json, upgrade_database(home), render_upgraded)
 
 
+@app.command()
+def backup(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: a name with the time.")] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """The whole workspace as one file, taken while it runs: database, models, prediction log, settings."""
+    from agent.commands.backup import back_up, render_backup
+
+    made = back_up(home, file)
+    show(json, made, render_backup)
+    raise typer.Exit(0 if made["audit"]["whole"] else 1)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` has written.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    json: Json = False,
+) -> None:
+    """A workspace from a backup. What was approved and not over waits, frozen, until people have looked."""
+    from agent.commands.restore import render_restored, restore
+
+    made = restore(file, folder)
+    show(json, made, render_restored)
+    raise typer.Exit(0 if made["audit"]["whole"] else 1)
+
+
 def main() -> None:
     """Run the command line; errors become one sentence and an exit code, never a traceback."""
     try:
