@@ -34,12 +34,14 @@ WORKER = "demo"
 
 @dataclass
 class Stage:
-    """A story being played: the workspace, and what the world outside it does."""
+    """A story being played: the workspace, and what the world outside it does. delivers: after each look, or somebody
+    else does beside it."""
 
     services: Services
     story: Story
     spec: ModelSpec
     say: Callable[[str], None]
+    delivers: bool = True
     repaired_at: dict[str, datetime] = field(default_factory=dict)
 
     @property
@@ -101,7 +103,8 @@ def take_turn(stage: Stage, chapter: Chapter, at: datetime, decide: Decider | No
     if executor.run_ready(services, worker=WORKER):
         stage.say(f"{stage.model} {at:%Y-%m-%d}: executed")
         _owner_hears(stage, chapter, at)
-    deliver_due(services)
+    if stage.delivers:
+        deliver_due(services)
 
 
 def decide_as_scripted(services: Services, proposal: str, decision: Decision) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from agent.domain.proposal import ProposalState
-from agent.domain.wording import DONE, figure, shown, words
+from agent.domain.wording import DONE, figure, percent, shown, words
 from agent.pipeline.slack import blocks as kit
 from agent.pipeline.slack.blocks import Block
 from agent.pipeline.slack.records import ApprovalView
@@ -68,8 +68,8 @@ def _what(view: ApprovalView) -> list[Block]:
     card = view.card
     pairs = [
         ("Version", said(card.version, 120)),
-        ("Risk", f"{said(card.proposal.risk, 40)}: {said(card.touches, 300)}"),
-        ("To undo it", said(card.undo, 300)),
+        ("Risk", f"{said(capital(card.proposal.risk), 40)}: {said(card.touches, 300)}"),
+        ("To undo it", said(capital(card.undo), 300)),
     ]
     if card.proposal.state == S.PENDING:
         pairs.append(("Decide by", when(card.proposal.approve_by)))
@@ -85,10 +85,10 @@ def _why(view: ApprovalView) -> list[Block]:
     card = view.card
     made = []
     if card.proposal.why:
-        made.append(kit.section(f"{bold('Why')}\n{said(card.proposal.why, WHY)}"))
+        made.append(kit.section(f"{bold('Why')}\n{said(capital(card.proposal.why), WHY)}"))
     if card.cause:
-        sure = f" ({card.probability:.0%} sure)" if card.probability is not None else ""
-        made.append(kit.section(f"{bold('Most likely cause')}\n{said(words(card.cause), 200)}{sure}"))
+        sure = f" ({percent(card.probability)} % sure)" if card.probability is not None else ""
+        made.append(kit.section(f"{bold('Most likely cause')}\n{said(capital(words(card.cause)), 200)}{sure}"))
     if card.evidence:
         lines = [f"• {fact_line(fact)}" for fact in card.evidence]
         made.append(kit.section(f"{bold('Evidence')}\n" + "\n".join(lines)))

@@ -96,7 +96,7 @@ def cause_line(view: IncidentView) -> str:
     sure = f" ({percent(row.probability)} % sure)"
     why = (row.document.get("action") or {}).get("why", "")
     told = f"{said(capital(words(row.cause)), 200)}{sure}{since}"
-    return f"{told}\n{said(why, STATEMENT)}" if why else told
+    return f"{told}\n{said(capital(str(why)), STATEMENT)}" if why else told
 
 
 def _next(view: IncidentView) -> str:

@@ -51,7 +51,15 @@ def post_message(workspace: Workspace, arguments: Arguments) -> Answer:
     if thread:
         thread = root_of(workspace, channel, thread)
     check_message(arguments)
-    message = Message(channel.id, workspace.new_ts(), BOT_USER, thread_ts=thread, **content(arguments))  # type: ignore[arg-type]
+    broadcast = bool(thread and arguments.get("reply_broadcast"))
+    message = Message(
+        channel.id,
+        workspace.new_ts(),
+        BOT_USER,
+        thread_ts=thread,
+        broadcast=broadcast,
+        **content(arguments),  # type: ignore[arg-type]
+    )
     workspace.add_message(message)
     return {"channel": channel.id, "ts": message.ts, "message": message.as_json()}
 

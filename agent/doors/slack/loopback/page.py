@@ -90,6 +90,7 @@ class Page:
                 {"channel": channel, "thread": ts, "text": said} for (channel, ts), said in workspace.statuses.items()
             ],
             "sockets": len(self.slack.sockets.open),
+            "http": self.slack.over_http,
             "calls": [
                 {"method": call.method, "error": call.error}
                 for call in self.slack.calls[-60:]
@@ -113,6 +114,7 @@ class Page:
             "attachments": message.attachments,
             "thread": message.thread_ts,
             "only": bool(message.only),
+            "broadcast": message.broadcast,
             "edited": message.edits,
             "streaming": message.streaming,
             "reactions": {name: len(who) for name, who in message.reactions.items()},

@@ -179,6 +179,10 @@ class LoopbackSlack:
         """Signed HTTP to this address, so many requests at once; None: Socket Mode."""
         self._http = OverHttp(url, self.signing_secret, workers=workers) if url else None
 
+    @property
+    def over_http(self) -> bool:
+        return self._http is not None
+
     # What people do
 
     def add_user(self, name: str, **options: Any) -> User:

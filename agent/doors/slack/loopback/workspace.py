@@ -45,7 +45,8 @@ class Channel:
 
 @dataclass
 class Message:
-    """One message; `only` is the person who alone sees it. streaming: its text still grows."""
+    """One message; `only` is the person who alone sees it. streaming: its text still grows; broadcast: a reply that
+    stands in its channel too."""
 
     channel: str
     ts: str
@@ -56,6 +57,7 @@ class Message:
     markdown: str = ""
     thread_ts: str = ""
     only: str = ""
+    broadcast: bool = False
     metadata: dict[str, Any] | None = None
     files: list[str] = field(default_factory=list)
     streaming: bool = False

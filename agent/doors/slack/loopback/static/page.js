@@ -54,11 +54,12 @@ function message(item, state, inThread) {
     make("div", { class: "avatar " + (bot ? "bot" : color(item.user)), "aria-hidden": "true" }, bot ? "⚓" : (state.users[item.user] || "?")[0]),
     make("div", { class: "content" },
       item.only ? make("small", { class: "private" }, "👁 Only visible to you") : null,
+      item.broadcast && !inThread ? make("button", { class: "private", on: { click: () => { view.thread = item.thread; show(view.state); } } }, "↳ replied to a thread") : null,
       make("div", { class: "by" }, make("b", {}, state.users[item.user] || item.user), bot ? make("span", { class: "badge" }, "APP") : null,
         make("time", { datetime: time.toISOString() }, time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })), item.edited ? make("small", {}, "(edited)") : null),
       ...body,
       Object.keys(item.reactions).length ? make("div", { class: "reactions" }, Object.entries(item.reactions).map(([name, count]) => make("span", {}, emoji(`:${name}:`), " ", String(count)))) : null,
-      inThread || !item.ts ? null : make("button", { class: "replies" + (replies.length || waiting ? "" : " faint"), on: { click: () => { view.thread = item.ts; show(view.state); } } },
+      inThread || item.broadcast || !item.ts ? null : make("button", { class: "replies" + (replies.length || waiting ? "" : " faint"), on: { click: () => { view.thread = item.ts; show(view.state); } } },
         waiting ? `Watchkeeper ${waiting.text}…` : replies.length ? `${replies.length} ${replies.length === 1 ? "reply" : "replies"}` : "Reply in thread")));
 }
 
@@ -76,8 +77,8 @@ function show(state) {
   localStorage.user = state.me;
   if (!state.channels.some((channel) => channel.id === view.place) && view.place !== "app") view.place = (state.channels.find((channel) => !channel.im) || { id: "app" }).id;
   $("me").replaceChildren(...state.people.map((id) => make("option", { value: id, selected: id === state.me }, state.users[id])), make("option", { value: "+" }, "Somebody new…"));
-  $("socket").textContent = state.sockets ? `Watchkeeper is connected (${state.sockets} sockets)` : "No socket is open";
-  $("socket").className = state.sockets ? "on" : "off";
+  $("socket").textContent = state.http ? "Events go out over HTTP" : state.sockets ? `Watchkeeper is connected (${state.sockets} sockets)` : "Watchkeeper is not connected";
+  $("socket").className = state.sockets || state.http ? "on" : "off";
   const go = (place) => () => { view.place = place; view.thread = ""; if (place === "app" && view.tab === "home") send("home", {}); show(view.state); };
   const entry = (place, label) => make("li", {}, make("button", { class: view.place === place ? "here" : "", "aria-current": view.place === place && "page", on: { click: go(place) } }, label));
   $("channels").replaceChildren(...state.channels.filter((channel) => !channel.im).map((channel) => entry(channel.id, "# " + channel.name)));
@@ -98,7 +99,7 @@ function show(state) {
     const act = (used, value) => send("click", { in: "home", action: used.action_id, value });
     fill($("stream"), [make("div", { class: "home" }, state.home ? blocks(state.home.blocks, act, state) : make("p", {}, "Nothing has been published here yet."))]);
   } else {
-    fill($("stream"), state.messages.filter((item) => item.channel === place && (!item.thread || item.thread === item.ts)).map((item) => message(item, state, false)));
+    fill($("stream"), state.messages.filter((item) => item.channel === place && (!item.thread || item.thread === item.ts || item.broadcast)).map((item) => message(item, state, false)));
   }
   const thread = state.messages.filter((item) => item.ts === view.thread || (view.thread && item.thread === view.thread));
   $("thread").hidden = !thread.length;
