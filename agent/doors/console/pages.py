@@ -15,6 +15,7 @@ from agent.doors.console import (
     alerts,
     approvals,
     chat,
+    entrance,
     incident,
     live,
     model,
@@ -48,6 +49,7 @@ GROUPS = (
     alerts.router,
     reports.router,
     settings.router,
+    entrance.router,
     push.router,
 )
 """Every router of the console."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.deciding import Request as Asked
 from agent.domain.deciding import may_decide
-from agent.domain.errors import Conflict, InvalidInput, NotFound
+from agent.domain.errors import Conflict, InvalidInput
 from agent.domain.policy import Policy
+from agent.domain.roles import MEANING, Role
 from agent.doors.access import Principal, PrincipalDep, needs
-from agent.doors.api.inputs import ModelName, RecordId, ServicesDep
+from agent.doors.api.inputs import ModelName, ServicesDep
 from agent.doors.console import page
-from agent.doors.console.forms import Form, person_of
+from agent.doors.console.forms import person_of
+from agent.doors.own_token import scopes_of
 from agent.pipeline import people, tokens
 from agent.pipeline.respec import checked, difference, fingerprint, replace_spec
 from agent.pipeline.services import Services
@@ -63,7 +66,7 @@ class SettingsPage:
 
 def read_settings(services: Services, session: Session, principal: Principal) -> SettingsPage:
     """What whoever asks may see: an admin everything, others what is theirs and what holds for all."""
-    admin = principal.may("admin")
+    admin = principal.may("admin", "admin")
     me = people.found(session, principal.name) if principal.name else None
     everybody = list(people.every(session)) if admin else [me] if me else []
     known: dict[str, list[Identity]] = {row.id: [] for row in everybody}
@@ -88,6 +91,15 @@ def read_settings(services: Services, session: Session, principal: Principal) ->
         public_url=services.public_url,
         required=services.sign_in.required,
     )
+
+
+ROLES = tuple(map(str, Role))
+LIVES = (("30", "30 days"), ("90", "90 days"), ("366", "a year"))
+
+
+def own_scopes(principal: Principal) -> list[tuple[str, str]]:
+    """What a token that this person makes may be used for, with what it means; nothing for who has not signed in."""
+    return [(str(one), MEANING[one]) for one in scopes_of(principal)] if principal.kind == "person" else []
 
 
 CHANNELS = ("slack", "mail", "webhook", "apprise", "push")
@@ -125,31 +137,26 @@ def _may_somewhere(policy: Policy, asked: Asked, name: str) -> bool:
 
 @router.get("/settings", dependencies=[needs("viewer")])
 def show_settings(request: Request, services: ServicesDep, principal: PrincipalDep) -> Response:
+    return settings_page(request, services, principal)
+
+
+def settings_page(
+    request: Request,
+    services: Services,
+    principal: Principal,
+    *,
+    status: int = 200,
+    wrong: tuple[str, str] = ("", ""),
+    given: Mapping[str, str] = {},
+    made: tuple[str, str, str] = ("", "", ""),
+) -> Response:
+    """wrong: which form, and what; given: what was typed in it; made: what is shown once (link or token, whose, it)."""
     with services.store.read() as session:
-        found = read_settings(services, session, principal)
         return page.render(
-            request, "settings.html", session=session, found=found, admin=principal.may("admin"), now=services.wall()
-        )
-
-
-@router.post("/settings/tokens/{id}/revoke", dependencies=[needs("viewer")])
-def revoke_token(services: ServicesDep, principal: PrincipalDep, id: RecordId, form: Form) -> Response:
-    person = person_of(principal, form)
-    with services.store.read() as session:
-        row = session.get(ApiToken, id)
-    by_hand = principal.kind in ("person", "local")  # a token ends no token, unless it has the scope admin
-    if row is None or not (principal.may("admin", "admin") or (by_hand and row.person == principal.name)):
-        raise NotFound(f"You have no token {id!r}.")
-    tokens.revoke(services, id, person=person)
-    return RedirectResponse("/settings#tokens", 303)
-
-
-@router.post("/settings/people/{id}/active", dependencies=[needs("admin", "admin")])
-def set_active(services: ServicesDep, principal: PrincipalDep, id: RecordId, form: Form) -> Response:
-    act = people.activate if form.get("active") == "yes" else people.deactivate
-    with services.store.write() as session:
-        act(session, services, people.by_name(session, id), by=person_of(principal, form))
-    return RedirectResponse("/settings#people", 303)
+            request, "settings.html", session=session, status=status, found=read_settings(services, session, principal),
+            admin=principal.may("admin", "admin"), now=services.wall(), wrong=wrong, given=given, made=made,
+            roles=ROLES, scopes=own_scopes(principal), lives=LIVES, by_hand=principal.kind in ("person", "local"),
+        )  # fmt: skip
 
 
 @router.get("/settings/models/{name}", dependencies=[needs("viewer")])
