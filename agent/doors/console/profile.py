@@ -117,7 +117,8 @@ def _page(
             meaning=MEANING[person.role],
             models=list(principal.models or ()),
             decides=list(policy.people[person.name].roles) if person.name in policy.people else [],
-            sessions=sessions.live(session, person, services.wall()),
+            sessions=(live := sessions.live(session, person, services.wall())),
+            browsers={one.id: browser_name(one.browser) for one in live},
             this_one=principal.through,
             identities=known,
             provider_name=provider.name if provider else "single sign-on",
@@ -126,6 +127,31 @@ def _page(
             error=error,
             shortest=passwords.SHORTEST,
         )
+
+
+BROWSERS = (
+    ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"), ("curl/", "curl"), ("python", "Python"),
+)  # fmt: skip
+SYSTEMS = (
+    ("iPhone", "an iPhone"), ("iPad", "an iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "a Mac"),
+    ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def browser_name(said: str) -> str:
+    """What a browser says of itself, as a person would: nobody recognises theirs in the whole of it.
+
+    >>> browser_name("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36")
+    'Chrome on Linux'
+    >>> browser_name("somebody/1.0 with a very long name indeed, which is cut"), browser_name("")
+    ('somebody/1.0 with a very long name indee…', 'unknown')
+    """
+    browser = next((name for mark, name in BROWSERS if mark in said), "")
+    system = next((name for mark, name in SYSTEMS if mark in said), "")
+    if browser:
+        return f"{browser} on {system}" if system else browser
+    return (said if len(said) <= 40 else f"{said[:40]}…") or "unknown"
 
 
 def _require_person(principal: Principal) -> None:
