@@ -49,11 +49,11 @@ def champion_of(services: Services, model: str) -> str:
 
 
 def may_propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> bool:
-    """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live, and the
-    cooldown after the last proposal that changed it, or that the watch made, is over."""
+    """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live but for
+    another incident, and the cooldown after the last proposal that changed it, or that the watch made, is over."""
     if incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
         return False
-    if queries.live_proposal(session, spec.name) is not None:
+    if any(live.incident_id in (None, incident.id) for live in queries.live_proposals(session, spec.name)):
         return False
     last = queries.last_ended(session, spec.name, by=MACHINES, kinds=CHANGES_MODEL)
     return last is None or at >= last + services.policy().cooldown
@@ -78,6 +78,10 @@ def propose(
         return None
     if _was_rejected(session, incident, kind):
         return None
+    if (live := queries.live_proposals(session, spec.name)) and (
+        kind in CHANGES_MODEL or any(row.kind == kind for row in live)
+    ):
+        return None  # one change of a model at a time: this incident is diagnosed anew when the other's is over
     action = _action(spec, diagnosis, pins)
     if flaps := would_bring_back(services, session, action, at):
         _ask_a_person(session, spec, incident, f"The diagnosis says {kind}, but {flaps}.", at)

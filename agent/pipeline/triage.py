@@ -1,7 +1,8 @@
-"""From measurements to alerts, and from alerts to the one incident of a model that they belong to."""
+"""From measurements to alerts, and from alerts to the incidents that they belong to: one for each cause."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -13,22 +14,26 @@ from agent.pipeline.monitor import Look
 from agent.pipeline.silence import note, silences
 from agent.store import audit, queries
 from agent.store.changes import move_incident, promise
-from agent.store.tables import Alert, Incident, MeasurementRow, Outbox, Proposal
+from agent.store.tables import Alert, Diagnosis, Incident, MeasurementRow, Outbox, Proposal
 from ml.results import Measurement, Status
 from ml.spec import ModelSpec
 
 ACTOR = "watch"
+SEEKING = (IncidentState.OPEN, IncidentState.DIAGNOSED)
+"""An incident that nobody decides on or acts on: its cause may still turn out to be another one."""
 
 
-def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incident | None:
-    """Raise, refresh and clear alerts; the unresolved incident of the model, if there is one afterwards.
+def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> list[Incident]:
+    """Raise, refresh and clear alerts; the model's incidents that are not over, and those that this look ended.
 
-    An alert that was told harmless stays with that incident. One graver than `info` that still fires a window later
-    opens a new incident: what was harmless then may not be so now. What is silenced raises nothing, and its measurement
-    says so.
+    An alert belongs to the incident that still asks for its cause, else to the one whose known cause explains it, else
+    it opens one of its own. An alert that was told harmless stays with that incident. One graver than `info` that still
+    fires a window later opens a new incident: what was harmless then may not be so now. What is silenced raises
+    nothing, and its measurement says so.
     """
     firing = {alert.fingerprint: alert for alert in queries.firing_alerts(session, spec.name)}
-    incident, quiet = queries.unresolved_incident(session, spec.name), silences(session, spec.name, at)
+    incidents, quiet = list(queries.unresolved_incidents(session, spec.name)), silences(session, spec.name, at)
+    still = {incident.id for incident in incidents}
     for measurement in look.measurements:
         key = fingerprint(spec.name, measurement)
         before = _breaches_before(session, spec, measurement) if measurement.status is Status.BREACH else 0
@@ -39,12 +44,12 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
         elif verdict.outcome == "raise" and (held := next((q for q in quiet if q.covers(measurement, at)), None)):
             note(session, spec, measurement, held)
         elif verdict.outcome == "raise":
+            home = _home(session, incidents, measurement, verdict.severity)
             if alert is None:
-                home = incident or _told_harmless(session, spec, verdict.severity, at)
-                home = home or _open(session, spec, measurement, verdict.severity, at)
+                home = home or _told_harmless(session, spec, verdict.severity, at)
+                home = home or _open(session, spec, measurement, verdict.severity, at, beside=incidents)
                 if home.state != IncidentState.RESOLVED:
-                    incident = home
-                    incident.severity = worst([incident.severity, verdict.severity])
+                    home.severity = worst([home.severity, verdict.severity])
                 session.add(
                     Alert(
                         model=spec.name,
@@ -60,23 +65,23 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> Incid
                 )
             else:
                 alert.last_seen, alert.looks, alert.detail = at, alert.looks + 1, measurement.detail
-                if incident is None and _still_grave(session, spec, alert, at):
-                    incident = _open(session, spec, measurement, verdict.severity, at)
-                if incident is not None and alert.incident_id != incident.id:
-                    alert.incident_id = incident.id
+                if home is None and _still_grave(session, spec, alert, at):
+                    home = _open(session, spec, measurement, verdict.severity, at, beside=incidents)
+                if home is not None and alert.incident_id not in still:
+                    alert.incident_id = home.id
     session.flush()
-    if incident is not None and incident.state in (IncidentState.OPEN, IncidentState.DIAGNOSED):
-        if _all_cleared(session, incident):
+    for incident in incidents:
+        if incident.state in SEEKING and _all_cleared(session, incident):
             move_incident(
                 session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason="Every alert has cleared."
             )
-    return incident
+    return incidents
 
 
 def tell_owner(session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> None:
     """Tell the owner once of an incident that goes on, and is graver than `info`, unless a proposal or an escalation
     told them already: whose data it is where only inputs are broken, else whose model."""
-    if incident.severity == "info" or incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
+    if incident.severity == "info" or incident.state not in SEEKING:
         return
     told = select(Outbox.id).where(Outbox.subject == incident.id)
     proposed = select(Proposal.id).where(Proposal.incident_id == incident.id)
@@ -94,6 +99,49 @@ def tell_owner(session: Session, spec: ModelSpec, incident: Incident, at: dateti
         subject=incident.id,
         at=at,
     )
+
+
+def fold(session: Session, incident: Incident, at: datetime) -> Incident | None:
+    """Give the alerts of an incident to an earlier one that the evidence gives the same cause, and end it; that one."""
+    mine = queries.latest_diagnosis(session, incident.id)
+    for other in queries.unresolved_incidents(session, incident.model):
+        if other.id == incident.id:
+            return None
+        theirs = queries.latest_diagnosis(session, other.id)
+        if mine is None or theirs is None or mine.cause != theirs.cause:
+            continue
+        here, there = _features(mine), _features(theirs)
+        if here & there or not here or not there:
+            for alert in session.scalars(select(Alert).where(Alert.incident_id == incident.id)):
+                alert.incident_id = other.id
+            other.severity = worst([other.severity, incident.severity])
+            why = f"The same cause as incident {other.id}, where it goes on."
+            move_incident(session, incident, IncidentEvent.STAND_DOWN, at=at, actor=ACTOR, reason=why)
+            return other
+    return None
+
+
+def _home(session: Session, incidents: Sequence[Incident], measurement: Measurement, severity: str) -> Incident | None:
+    """The incident that a breach belongs to, of those that are not over; None where it needs one of its own."""
+    if found := next((incident for incident in incidents if incident.state in SEEKING), None):
+        return found
+    if severity == "info":
+        return next(iter(incidents), None)
+    return next((incident for incident in incidents if _explains(session, incident, measurement)), None)
+
+
+def _explains(session: Session, incident: Incident, measurement: Measurement) -> bool:
+    """Whether a breach may follow from the cause that an incident is acted on for: all but an input that is broken
+    and that the cause does not name."""
+    diagnosis = queries.latest_diagnosis(session, incident.id)
+    if diagnosis is None or measurement.family != "quality" or measurement.feature is None:
+        return True
+    return measurement.feature in _features(diagnosis)
+
+
+def _features(diagnosis: Diagnosis) -> frozenset[str]:
+    causes = diagnosis.document.get("causes") or [{}]
+    return frozenset(causes[0].get("features", ()))
 
 
 def _still_grave(session: Session, spec: ModelSpec, alert: Alert, at: datetime) -> bool:
@@ -122,12 +170,27 @@ def _told_harmless(session: Session, spec: ModelSpec, severity: str, at: datetim
     return latest if diagnosis is not None and diagnosis.verdict != "incident" else None
 
 
-def _open(session: Session, spec: ModelSpec, measurement: Measurement, severity: str, at: datetime) -> Incident:
+def _open(
+    session: Session,
+    spec: ModelSpec,
+    measurement: Measurement,
+    severity: str,
+    at: datetime,
+    *,
+    beside: list[Incident],
+) -> Incident:
+    """A new incident, which joins those that are not over."""
     incident = Incident(
-        model=spec.name, state="open", severity=severity, title=measurement.detail or measurement.monitor, opened_at=at
+        model=spec.name,
+        key=fingerprint(spec.name, measurement) if beside else "",
+        state="open",
+        severity=severity,
+        title=measurement.detail or measurement.monitor,
+        opened_at=at,
     )
     session.add(incident)
     session.flush()
+    beside.append(incident)
     audit.append(
         session,
         at=at,

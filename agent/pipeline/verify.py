@@ -74,7 +74,8 @@ def settle(services: Services, session: Session, spec: ModelSpec, finding: Findi
         move_incident(session, incident, event, at=at, actor=ACTOR, reason=finding.document["statement"])
         if recovered:
             for alert in queries.firing_alerts(session, spec.name):
-                alert.cleared_at = at
+                if alert.incident_id == incident.id:
+                    alert.cleared_at = at
             _end_unfit_window(session, proposal, finding)
     if finding.verdict == "failed" and proposal.kind in (
         ActionKind.RETRAIN,

@@ -17,7 +17,7 @@ from agent.pipeline.monitor import keep, look
 from agent.pipeline.propose import may_propose, pin, propose
 from agent.pipeline.report import tell_reports, write_report
 from agent.pipeline.services import Services
-from agent.pipeline.triage import tell_owner, triage
+from agent.pipeline.triage import fold, tell_owner, triage
 from agent.pipeline.verify import judge, settle
 from agent.store import queries
 from agent.store.tables import Diagnosis, Incident, Proposal
@@ -50,35 +50,39 @@ def watch(services: Services, model: str, at: datetime) -> Turn:
     with services.store.write() as session:
         if seen is not None:
             keep(session, seen)
-            incident = triage(session, spec, seen, at)
+            incidents = triage(session, spec, seen, at)
         else:
-            incident = queries.unresolved_incident(session, model)
-        work = incident is not None and may_propose(services, session, spec, incident, at)
+            incidents = list(queries.unresolved_incidents(session, model))
+        work = [incident for incident in incidents if may_propose(services, session, spec, incident, at)]
         if seen is None:  # looked at before; what a crash left undiagnosed is still gone on with
-            work = work and incident is not None and incident.state == IncidentState.OPEN
-        if incident is not None and incident.state == IncidentState.RESOLVED:
-            write_report(services, session, spec, incident, at)
-        elif incident is not None and not work:
-            tell_owner(session, spec, incident, at)
-    diagnosis, proposal = None, None
-    if work and incident is not None:
+            work = [incident for incident in work if incident.state == IncidentState.OPEN]
+        for incident in incidents:
+            if incident.state == IncidentState.RESOLVED:
+                write_report(services, session, spec, incident, at)
+            elif incident not in work:
+                tell_owner(session, spec, incident, at)
+    told, diagnosis, proposal = next(iter(work or incidents), None), None, None
+    if work:
         investigated, pins = investigate(services, spec, at), pin(services, spec)
-        document = narrated(services, spec, incident.id, investigated.finding.to_json())
+        document = narrated(services, spec, work[0].id, investigated.finding.to_json())
         with services.store.write() as session:
-            incident = session.get_one(Incident, incident.id)
-            if may_propose(services, session, spec, incident, at):
-                diagnose(session, incident, investigated, document, at)
-                session.flush()
-                proposal = propose(services, session, spec, incident, pins, at)
-                diagnosis = queries.latest_diagnosis(session, incident.id)
-                if incident.state == IncidentState.RESOLVED:
-                    write_report(services, session, spec, incident, at)
-            tell_owner(session, spec, incident, at)
+            for known in work:
+                incident = session.get_one(Incident, known.id)
+                if may_propose(services, session, spec, incident, at):
+                    diagnose(session, incident, investigated, document, at)
+                    session.flush()
+                    diagnosis = queries.latest_diagnosis(session, incident.id)
+                    if fold(session, incident, at) is None:
+                        proposal = propose(services, session, spec, incident, pins, at) or proposal
+                        if incident.state == IncidentState.RESOLVED:
+                            write_report(services, session, spec, incident, at)
+                tell_owner(session, spec, incident, at)
+                told = incident if known is work[0] else told
     released = auto_approve(services, model)
     proposal = released[0] if released else proposal
     tell_reports(services, model, at)
     measurements = tuple(seen.measurements) if seen is not None else ()
-    return Turn(model, at, seen is not None, measurements, incident, diagnosis, proposal, verified)
+    return Turn(model, at, seen is not None, measurements, told, diagnosis, proposal, verified)
 
 
 def _verify(services: Services, spec: ModelSpec, at: datetime) -> Proposal | None:

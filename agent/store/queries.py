@@ -78,8 +78,15 @@ def by_id(session: Session, table: type[Row], wanted: str) -> Row:
     return found[0]
 
 
+def unresolved_incidents(session: Session, model: str) -> Sequence[Incident]:
+    """What is not over for a model: one for each cause, the oldest first."""
+    wanted = select(Incident).where(Incident.model == model, Incident.state != IncidentState.RESOLVED)
+    return session.scalars(wanted.order_by(Incident.opened_at, Incident.key, Incident.id)).all()
+
+
 def unresolved_incident(session: Session, model: str) -> Incident | None:
-    return session.scalar(select(Incident).where(Incident.model == model, Incident.state != IncidentState.RESOLVED))
+    """The oldest of them."""
+    return next(iter(unresolved_incidents(session, model)), None)
 
 
 def live_proposals(session: Session, model: str) -> Sequence[Proposal]:

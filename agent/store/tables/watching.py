@@ -139,10 +139,11 @@ _UNRESOLVED = text(f"state <> '{IncidentState.RESOLVED}'")
 
 
 class Incident(Base):
-    """The alerts of one model that belong together; a model has one unresolved incident at most.
+    """The alerts of one model that have one cause; while it is being asked for, all of the model's.
 
-    Alerts of other programs that name no model under watch make incidents of their own: their model is "", and `key`
-    says which alerts belong together. For an incident of a model, `key` is "".
+    key: "" for a model's first; for one that opens beside others that are acted on, the fingerprint of the alert that
+    opened it. Alerts of other programs that name no model under watch make incidents of their own: their model is "",
+    and `key` says which alerts belong together.
     """
 
     __tablename__ = "incident"

@@ -47,7 +47,7 @@ def look(bench: Any, at: datetime, *breaches: tuple[str, str | None]) -> Inciden
                 )
             )  # fmt: skip
         session.flush()
-        return triage(session, bench.spec, Look("churn", window, 900, "1", 0.1, seen, None), at)
+        return next(iter(triage(session, bench.spec, Look("churn", window, 900, "1", 0.1, seen, None), at)), None)
 
 
 def silenced(bench: Any, **scope: Any) -> str:

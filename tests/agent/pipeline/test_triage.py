@@ -22,8 +22,11 @@ def seen(bench, monitor="performance.loss", status=Status.BREACH, feature=None, 
 
 def turn(bench, **options):
     with bench.services.store.write() as session:
-        incident = triage(session, bench.spec, seen(bench, **options), bench.clock())
-        return incident and incident.id
+        return first_of(triage(session, bench.spec, seen(bench, **options), bench.clock()))
+
+
+def first_of(incidents):
+    return incidents[0].id if incidents else None
 
 
 def stored(bench, **options):
@@ -36,8 +39,7 @@ def stored(bench, **options):
         session.add(run)
         session.flush()
         session.add_all(_row(run, m) for m in look.measurements)
-        incident = triage(session, bench.spec, look, bench.clock())
-        found = incident and incident.id
+        found = first_of(triage(session, bench.spec, look, bench.clock()))
     bench.clock.advance("1h")
     return found
 
