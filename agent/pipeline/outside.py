@@ -99,10 +99,9 @@ def _clear(session: Session, source: str, said: Mapping[str, Any], at: datetime)
 def _home(session: Session, model: str, source: str, said: Mapping[str, Any], at: datetime) -> Incident:
     """The unresolved incident that an alert belongs to, else a new one, of which the owner is told."""
     key = "" if model else _key(source, said)
-    known = select(Incident).where(
-        Incident.model == model, Incident.key == key, Incident.state != IncidentState.RESOLVED
-    )
-    if (found := session.scalar(known.with_for_update())) is not None:
+    known = select(Incident).where(Incident.model == model, Incident.state != IncidentState.RESOLVED)
+    known = known.order_by(Incident.opened_at) if model else known.where(Incident.key == key)
+    if (found := session.scalars(known.with_for_update()).first()) is not None:
         return found
     incident = Incident(
         model=model, key=key, state="open", severity=said["severity"], title=said["title"], opened_at=at
