@@ -54,6 +54,7 @@ Segment = Annotated[Word, Field(description="such as region=north")]
 RecordId = Annotated[Word, Field(description="an id, or the start of it")]
 Features = Annotated[list[Word], Field(min_length=1, max_length=MOST_FEATURES, description="columns that are broken")]
 Pair = Annotated[list[Word], Field(min_length=2, max_length=2, description="two versions to be compared")]
+Beside = Annotated[Literal["before"], Field(description="`before`: the time of the same length before it")]
 TrialAction = Literal["retrain", "rollback", "recalibrate", "do_nothing"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tools.answering import answer, query
 from tools.arguments import (
+    Beside,
     Cursor,
     Feature,
     ModelName,
@@ -91,12 +92,16 @@ def deployments(
     return answer(context.records.deployments(model, within, cursor), f"watchkeeper model show {model}")
 
 
-def reports(context: ToolContext, model: ModelName | None = None, period: Since = "7d") -> ToolResult:
+def reports(
+    context: ToolContext, model: ModelName | None = None, period: Since = "7d", compare: Beside | None = None
+) -> ToolResult:
     """The numbers of a period, for all models or one: looks, incidents, decided, executed, helped, waiting, and each
-    model's metric at its first and last look."""
+    model's metric at its first and last look. With `compare`: beside the time of the same length before it, and whether
+    each model's metric is clearly different."""
     within = Span(past(period, context.now, "period"), context.now)
-    source = f"watchkeeper report --period {period}" + (f" --model {model}" if model else "")
-    return answer(context.records.reports(model, within), source)
+    kind = " --kind comparison" if compare else ""
+    source = f"watchkeeper report{kind} --period {period}" + (f" --model {model}" if model else "")
+    return answer(context.records.reports(model, within, compare is not None), source)
 
 
 def what_if(

@@ -12,6 +12,7 @@ from agent.domain.errors import InvalidInput
 from agent.domain.written import parse_written
 
 FILE = "reports.yaml"
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 PAGE = "docs/how-to/reports.md"
 
 
@@ -42,11 +43,37 @@ class Planned(_Part):
 
     @model_validator(mode="after")
     def _five_fields(self) -> Planned:
-        if len(self.cron.split()) != 5:
+        fields = self.cron.split()
+        if len(fields) != 5:
             raise ValueError(
                 f"cron: {self.cron!r} has not five fields; write minute, hour, day, month and day of the week"
             )
+        if fields[2] != "*" and fields[4] != "*":
+            raise ValueError(
+                f"cron: {self.cron!r} names a day of the month and one of the week, which not every program reads "
+                "alike; name one of them, or plan two reports"
+            )
         return self
+
+
+def weekdays(field: str) -> str:
+    """The last field of a cron line with its numbers as names, since programs count them from different days.
+
+    >>> weekdays("1-5"), weekdays("0"), weekdays("7,3"), weekdays("mon-fri"), weekdays("*")
+    ('mon,tue,wed,thu,fri', 'sun', 'sun,wed', 'mon-fri', '*')
+    """
+    out: list[str] = []
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = ("0-6" if span == "*" and step else span).partition("-")
+        if not (first.isdigit() and (last or first).isdigit() and (step or "1").isdigit()):
+            out.append(part)
+            continue
+        days = range(int(first), int(last or first) + 1, max(int(step or 1), 1))
+        if not days or days[-1] > 7:
+            raise ValueError(f"{part!r} is no day of the week; they are 0 (Sunday) to 6, or mon to sun")
+        out += [DAYS[day % 7] for day in days]
+    return ",".join(out)
 
 
 class Plan(_Part):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from agent.domain.errors import InvalidInput
-from agent.domain.reporting import FILE, Plan, Planned, load_plan
+from agent.domain.reporting import FILE, Plan, Planned, load_plan, weekdays
 from agent.pipeline.reporting import Wanted, gather, names_seen, report_row, told
 from agent.pipeline.services import Services
 from agent.store import queries
@@ -24,7 +24,7 @@ STILL_WANTED = timedelta(days=2)
 """A report that was due longer ago, while nothing ran, is not written any more."""
 TITLES = {
     "daily": "Daily watch report", "weekly": "Weekly watch report", "monthly": "Monthly report",
-    "comparison": "Now and before", "card": "Model card",
+    "comparison": "Comparison with the time before", "card": "Model card",
 }  # fmt: skip
 
 
@@ -64,7 +64,8 @@ def latest(cron: str, zone: str, now: datetime) -> datetime | None:
     from apscheduler.triggers.cron import CronTrigger
 
     try:
-        trigger = CronTrigger.from_crontab(cron, timezone=ZoneInfo(zone))
+        *rest, week = cron.split()
+        trigger = CronTrigger.from_crontab(" ".join([*rest, weekdays(week)]), timezone=ZoneInfo(zone))
     except ValueError as error:
         raise InvalidInput(f"{FILE}: cron {cron!r} is not understood ({error}); write such as `0 8 * * mon`.") from None
     found, start = None, now - STILL_WANTED

@@ -8,6 +8,7 @@ from agent.conversation.records import Sources, StoredRecords
 from agent.pipeline.requested import Requests
 from agent.pipeline.services import Services
 from agent.pipeline.what_if import MemoryTrials
+from agent.reports.comparison import comparison_facts
 from agent.reports.period import period_facts
 from agent.reports.timeline import timeline
 from tools.context import Caller, ToolContext
@@ -26,6 +27,7 @@ def tool_context(services: Services, caller: Caller, *, may_propose: bool | None
         versions=services.registry.versions,
         timeline=timeline,
         period=period_facts,
+        comparison=comparison_facts,
     )
     return ToolContext(
         now, caller, StoredRecords(sources, caller, now), Requests(services), MemoryTrials(services, caller)

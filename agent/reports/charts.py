@@ -17,6 +17,8 @@ from agent.reports.pictured import Chart, Mark
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+STROKES = {"onset": (":", 0.9), "detected": (":", 0.9), "border": ((0, (1, 0)), 2.4)}
+"""How moments are drawn that nobody brought about: dotted; the border between two times: thick."""
 EPOCH = datetime(1970, 1, 5, tzinfo=UTC)
 """A Monday, from which round times are counted."""
 STEPS = [timedelta(days=d) for d in (1 / 24, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 7, 14, 28, 56, 91, 182, 365)]
@@ -81,8 +83,8 @@ def _mark(axes: Axes, marks: list[Mark]) -> None:
         x = _days([mark.at])[0]
         floor = next((i for i, last in enumerate(floors) if x - last > 0.035 * (high - low)), len(floors))
         floors[floor:] = [x, *floors[floor + 1 :]]
-        dashed = mark.kind in ("onset", "detected")
-        axes.axvline(x, color=INK, linewidth=0.9, linestyle=":" if dashed else "-", alpha=0.8)
+        line, width = STROKES.get(mark.kind, ("-", 0.9))
+        axes.axvline(x, color=INK, linewidth=width, linestyle=line, alpha=0.8)
         axes.annotate(
             mark.key, (x, 1.0), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * floor), color=INK, fontsize=9,
             textcoords="offset points", ha="center", va="bottom", fontweight="bold", annotation_clip=False,

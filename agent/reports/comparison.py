@@ -95,7 +95,7 @@ def _compared(
     clear = False
     if a and b and a.low is not None and a.high is not None and b.low is not None and b.high is not None:
         clear = a.high < b.low or b.high < a.low
-    then, _, end = times
+    then, border, end = times
     return Compared(
         model=now.model,
         direction=now.better,
@@ -106,5 +106,5 @@ def _compared(
         better=None if change is None else (change < 0) == (now.better == "lower"),
         incidents_before=len(before.incidents),
         incidents_now=len(now.incidents),
-        chart=series.performance(session, spec, then, end) if drawn else None,
+        chart=series.performance(session, spec, then, end, border=border) if drawn else None,
     )

@@ -25,6 +25,11 @@ from agent.reports.language import say
 from agent.reports.shape_card import CardFacts
 from agent.reports.timeline import noun
 
+PARAMETERS = {
+    "rows": "Rows it learned from", "from": "Rows from", "to": "Rows to", "seed": "Seed",
+    "holdout.rows": "Rows it was tested on", "holdout.from": "Tested from", "holdout.to": "Tested to",
+}  # fmt: skip
+
 
 def compose(facts: CardFacts) -> Document:
     name = visible(facts.model.name, 80)
@@ -76,7 +81,8 @@ def _origin(facts: CardFacts) -> Iterator[tuple[str, Line]]:
         if value:
             yield name, (visible(value, 120),)
     for name, value in facts.parameters.items():
-        yield visible(name, 60), (visible(value, 200),)
+        if name != "trainer":  # stands beside when it was made
+            yield say(PARAMETERS.get(name, "{name}"), name=visible(name, 60)), (phrases.plain(value),)
     used = [c.name for c in facts.columns if c.used]
     more = say(" and {n} more", n=facts.columns_left_out) if facts.columns_left_out else ""
     yield say("Features"), (", ".join(visible(name, 60) for name in used) + more,)

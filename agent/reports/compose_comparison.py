@@ -21,7 +21,7 @@ def compose(facts: ComparisonFacts) -> Document:
         then=moment(before.start),
     )  # fmt: skip
     return Document(
-        title=say("Now and before") + (f": {visible(facts.model, 80)}" if facts.model else ""),
+        title=say("Comparison with the time before") + (f": {visible(facts.model, 80)}" if facts.model else ""),
         over=spans,
         badges=(),
         blocks=list(_blocks(facts)),

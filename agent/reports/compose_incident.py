@@ -107,7 +107,7 @@ def _diagnosis(diagnosis: DiagnosisFacts) -> Iterator[Block]:
     text += say(" Since {at}.", at=moment(lead.onset)) if lead.onset else ""
     yield Paragraph((Strong(say(words(lead.cause))), text))
     if diagnosis.why:
-        yield Paragraph((visible(diagnosis.why, 2000),))
+        yield Paragraph((_sentence(diagnosis.why),))
     if diagnosis.evidence:
         yield Heading(say("Evidence"), 3)
         side = {**dict.fromkeys(lead.contradicts, say("against")), **dict.fromkeys(lead.supports, say("for"))}
@@ -136,6 +136,11 @@ def _diagnosis(diagnosis: DiagnosisFacts) -> Iterator[Block]:
     )  # fmt: skip
     more = say("; diagnoses of this incident: {n}", n=diagnosis.made) if diagnosis.made > 1 else ""
     yield Paragraph((f"{about}{more}.",), "muted")
+
+
+def _sentence(text: str) -> str:
+    said = visible(text, 2000).strip()
+    return f"{said[:1].upper()}{said[1:]}" + ("" if said.endswith((".", "!", "?")) else ".")
 
 
 def _listed(title: str, items: Sequence[RuledOut]) -> Iterator[Block]:

@@ -67,7 +67,7 @@ def _first_page(facts: PeriodFacts) -> Iterator[Block]:
     yield Tiles(
         [
             Tile(say("models"), str(counts.models), count("{n} look", "{n} looks", counts.looks)),
-            Tile(say("incidents"), str(counts.incidents), say("still open: {n}", n=counts.open)),
+            Tile(say("incidents"), str(counts.incidents), _of_incidents(facts)),
             Tile(say("waiting for a person"), str(counts.waiting)),
             Tile(say("actions judged"), str(facts.judged), say("helped: {n}", n=facts.helped)),
             *phrases.speed_tile(say("time to detect"), facts.speed.get("detect")),
@@ -88,6 +88,13 @@ def _first_page(facts: PeriodFacts) -> Iterator[Block]:
     if facts.funnel is not None and any(bar.value for bar in facts.funnel.bars):
         yield Heading(say("From alerts to what helped"))
         yield phrases.bars_figure(facts.funnel)
+
+
+def _of_incidents(facts: PeriodFacts) -> str:
+    """Those that began earlier are told apart: the steps below count what began in this time."""
+    text = say("still open: {n}", n=facts.counts.open)
+    new = facts.quality.incidents if facts.quality is not None else facts.counts.incidents
+    return text if new == facts.counts.incidents else text + say("; began in this time: {n}", n=new)
 
 
 def _waits(model: str, what: str, risk: str, until: datetime, number: str) -> Line:
@@ -157,7 +164,8 @@ def _model(w: Watched) -> Iterator[Block]:
                 better=say(w.better)),
         ))  # fmt: skip
     else:
-        yield Paragraph((say("No performance figure in this time: no look had enough labelled rows."),))
+        why = say(" The last one says: {why}.", why=visible(w.blind, 300).rstrip(".")) if w.blind else ""
+        yield Paragraph((say("No performance figure in this time: no look had enough labelled rows.") + why,))
     text = say("Looks: {n}", n=w.looks)
     text += say(", without enough labels: {n}", n=w.looks_without_data) if w.looks_without_data else ""
     text += say("; the latest on {at} over {rows} rows", at=moment(w.last_look), rows=w.rows) if w.last_look else ""

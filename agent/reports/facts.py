@@ -302,8 +302,9 @@ def _effect(
     until = times.executed or times.closed or at
     better = series.direction(spec)
     looked = [p for p in points if p.at is not None and began < p.at <= until]
-    judged = [p.verification.document for p in proposals if p.verification is not None and p.verification.verdict]
-    document: Mapping[str, Any] = judged[-1] if judged else {}
+    judged = [p.id for p in proposals if p.verification is not None and p.verification.verdict]
+    # As it was recorded, not as it is shown: an amount made from rounded figures would differ from the month's.
+    document: Mapping[str, Any] = session.get_one(Verification, judged[-1]).document if judged else {}
     low, high = document.get("interval") or (None, None)
     effect = Effect(
         name=spec.metric,

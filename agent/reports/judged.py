@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from agent.domain.wording import figure, length, percent
 from agent.store.tables import (
+    Acknowledgement,
+    Alert,
     Approval,
     Diagnosis,
     Execution,
@@ -176,7 +178,7 @@ def worth_of(spec: ModelSpec, gain: float | None, low: float | None, high: float
 
 
 def how_good(session: Session, names: Sequence[str], start: datetime, end: datetime) -> Quality:
-    """False alarms are incidents on which a person's no, or thumb down, says so."""
+    """False alarms are incidents of which a person says so: in the reason of a rejection, or in a note on an alert."""
     incidents = session.scalar(
         select(func.count(Incident.id)).where(
             Incident.model.in_(names), Incident.opened_at > start, Incident.opened_at <= end
@@ -193,13 +195,19 @@ def how_good(session: Session, names: Sequence[str], start: datetime, end: datet
         .join(Proposal, Proposal.id == Approval.proposal_id)
         .where(Proposal.model.in_(names), Approval.decision == "reject", Approval.at > start, Approval.at <= end)
     ).all()
+    seen = session.execute(
+        select(Alert.incident_id, Acknowledgement.note)
+        .join(Alert, Alert.id == Acknowledgement.alert_id)
+        .where(Alert.model.in_(names), Acknowledgement.at > start, Acknowledgement.at <= end)
+    ).all()
+    said = [*refusals, *seen]
     thumbs = session.execute(
         select(Feedback.thumb, func.count()).where(Feedback.at > start, Feedback.at <= end).group_by(Feedback.thumb)
     ).all()
     given = {str(thumb): int(number) for thumb, number in thumbs}
     return Quality(
         incidents=incidents or 0,
-        false_alarms=len({incident for incident, reason in refusals if incident and FALSE_ALARM.search(reason)}),
+        false_alarms=len({incident for incident, reason in said if incident and FALSE_ALARM.search(reason)}),
         proposals=sum(by_state.values()),
         accepted=accepted or 0,
         rejected=by_state.get("rejected", 0),

@@ -65,7 +65,7 @@ def versions(session: Session, spec: ModelSpec, since: datetime, until: datetime
             mixed = "" if whole else ", window begins before it"
             name = f"version {visible(version, 40)}"
             bars[version] = Bar(
-                name=name, value=last.value, low=last.low, high=last.high, note=f"to {day(last.at)}{mixed}"
+                name=name, value=last.value, low=last.low, high=last.high, note=f"look of {day(last.at)}{mixed}"
             )
     if not bars:
         return None

@@ -117,11 +117,7 @@ def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) 
     within = (MonitorRun.model == spec.name, MonitorRun.window_end > start, MonitorRun.window_end <= end)
     looks = session.scalar(select(func.count(MonitorRun.id)).where(*within)) or 0
     last = session.scalar(select(MonitorRun).where(*within).order_by(MonitorRun.window_end.desc()).limit(1))
-    blind = session.scalar(
-        select(func.count(MeasurementRow.id))
-        .join(MonitorRun, MonitorRun.id == MeasurementRow.run_id)
-        .where(*within, MeasurementRow.monitor == f"performance.{spec.metric}", MeasurementRow.status == "no_data")
-    )
+    blind, why = _blind(session, spec, start, end)
     points = series.metric_points(session, spec, start - spec.label_delay, end)
     known = [p for p in points if p.value is not None]
     incidents = _incidents(session, spec.name, start, end)
@@ -135,7 +131,8 @@ def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) 
         ),
         better=series.direction(spec),
         looks=looks,
-        looks_without_data=blind or 0,
+        looks_without_data=blind,
+        blind=why,
         last_look=last.window_end if last else None,
         rows=last.rows if last else None,
         champion=last.champion if last else None,
@@ -149,6 +146,17 @@ def _watched(session: Session, spec: ModelSpec, start: datetime, end: datetime) 
         deployments=went_live,
         chart=series.chart(spec, points, moments),
     )
+
+
+def _blind(session: Session, spec: ModelSpec, start: datetime, end: datetime) -> tuple[int, str]:
+    """How many looks could not measure the metric, and what the last of them said of it."""
+    row = MeasurementRow
+    where = (
+        row.model == spec.name, row.monitor == f"performance.{spec.metric}", row.status == "no_data",
+        row.feature.is_(None), row.segment.is_(None), row.window_end > start, row.window_end <= end,
+    )  # fmt: skip
+    said = session.scalars(select(row.detail).where(*where).order_by(row.window_end, row.id)).all()
+    return len(said), said[-1] if said else ""
 
 
 def _state(looks: int, points: Sequence[Point]) -> str:

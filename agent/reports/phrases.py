@@ -151,7 +151,7 @@ def bars_figure(data: Bars) -> Figure:
             "{measure}: each version's last look while it answered, with its 95 % interval.", measure=data.measure
         )
     else:
-        text = say("From what was noticed to what helped.")
+        text = say("What began in this time, step by step; what began earlier and ended in it is not counted here.")
     head = [say("version"), data.measure, ""] if data.kind == "versions" else [say("step"), say("count")]
     rows: list[Sequence[Line]] = [
         [(say(b.name),), (ranged(b.value, b.low, b.high),), *([(b.note,)] if data.kind == "versions" else [])]

@@ -54,8 +54,11 @@ def metric_points(session: Session, spec: ModelSpec, start: datetime | None, end
     ]
 
 
-def performance(session: Session, spec: ModelSpec, since: datetime, until: datetime) -> Chart | None:
-    """The metric of a span of time with deployments and incidents marked; None without any labelled value."""
+def performance(
+    session: Session, spec: ModelSpec, since: datetime, until: datetime, *, border: datetime | None = None
+) -> Chart | None:
+    """The metric of a span of time with deployments and incidents marked; None without any labelled value. `border`:
+    where one of two spans that are compared ends and the other begins."""
     opened = session.execute(
         select(Incident.id, Incident.opened_at).where(
             Incident.model == spec.name, Incident.opened_at > since, Incident.opened_at <= until
@@ -66,6 +69,8 @@ def performance(session: Session, spec: ModelSpec, since: datetime, until: datet
         ("deployment", d.at, f"version {visible(d.version, 40)} went live ({noun(d.kind)})")
         for d in deployments(session, spec.name, since, until)
     ]
+    if border is not None:
+        moments.append(("border", border, "the later time begins"))
     return chart(spec, metric_points(session, spec, since, until), moments)
 
 

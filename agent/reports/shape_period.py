@@ -57,6 +57,7 @@ class Watched(_Part):
     better: Literal["lower", "higher"]
     looks: int
     looks_without_data: int
+    blind: str = ""
     last_look: datetime | None = None
     rows: int | None = None
     champion: str | None = None

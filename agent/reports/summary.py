@@ -157,6 +157,7 @@ def period_summary(facts: PeriodFacts) -> str:
         text += f" Incidents in that time: {counts.incidents}, of which still open: {counts.open}."
     elif counts.looks:
         text += " There was no incident."
+    text += _judged(facts)
     blind = [w.model.name for w in facts.models if w.latest is None]
     text += "".join(f" {_trend(w)}" for w in facts.models[:4] if w.latest is not None)
     if blind:
@@ -167,6 +168,23 @@ def period_summary(facts: PeriodFacts) -> str:
         text += " Nothing waits for a decision."
     if facts.frozen:
         text += f" The kill switch is on: {_clause(facts.frozen)}."
+    return text
+
+
+def _judged(facts: PeriodFacts) -> str:
+    """What was carried out and judged: how many, the latest in words, and what it was worth."""
+    if not facts.judged:
+        return ""
+    last = facts.outcomes[-1]
+    text = f" Actions judged in that time: {facts.judged}, of which helped: {facts.helped}."
+    if last.after is not None:
+        text += f" The latest, a {noun(last.kind)} of {visible(last.model, 80)}"
+        text += f" approved by {names(last.decided_by)}" if last.decided_by else ""
+        text += f": {last.metric} {shown(last.after)}"
+        text += f", where it would have been {shown(last.do_nothing)} without it" if last.do_nothing is not None else ""
+        text += "."
+    for worth in facts.worth:
+        text += f" Doing nothing would have cost {worth.currency} {shown(worth.amount)} more on the rows judged."
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agent.conversation.offline.situation import Situation
-from agent.conversation.offline.tell import asks, diagnosed, happened, lineage, measured, state, waiting
+from agent.conversation.offline.tell import asks, compared, diagnosed, happened, lineage, measured, state, waiting
 from agent.conversation.offline.tell.sentence import Told, trouble
 from agent.domain.wording import names, visible
 
@@ -14,7 +14,7 @@ Teller = Callable[[Situation], Told]
 TELLERS: Mapping[str, Teller] = {
     "status": state.status, "wrong": diagnosed.what_is_wrong, "list_models": state.list_models, "owner": state.owner,
     "features": state.features, "thresholds": state.thresholds, "freshness": state.freshness, "volume": state.volume,
-    "frozen": state.frozen, "report": asks.report,
+    "frozen": state.frozen, "report": asks.report, "compare_periods": compared.compared,
     "drift": measured.drift, "drift_feature": measured.drift_feature, "worst_feature": measured.worst_feature,
     "distribution": measured.series, "quality": measured.series, "performance": measured.performance,
     "trend": measured.trend, "estimate": measured.estimate, "slices": measured.slices,

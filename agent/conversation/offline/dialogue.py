@@ -9,6 +9,7 @@ from datetime import datetime
 
 from agent.conversation.offline import entities, intents
 from agent.conversation.offline.entities import Entities, Known
+from agent.conversation.offline.periods import compared_days
 
 LONGEST = 2000
 _QUESTION = re.compile(
@@ -19,14 +20,15 @@ _WHY = re.compile(r"(?:and |so |but |ok |okay )*(?:why|how come)\b")
 _DECIDED = re.compile(
     r"(?:please |can you |could you |yes,? )*(approve|accept|reject|decline) (?:it|that|all|every|the|this|them)"
 )
+_OF_TIME = frozenset(re.findall(r"\S+", "compare_versions performance trend report status incidents_past unknown"))
 _OTHER_WHYS = frozenset(("why", "evidence", "decisions", "frozen", "wrong", "unknown", "outside"))
 LOOKED_BACK = 6
 """Turns of the conversation that a follow-up may lean on."""
 EVERYTHING = frozenset(
     re.findall(
         r"\S+",
-        """status wrong list_models queue report incidents_open help greeting thanks who_are_you outside frozen freeze
-    runbook unknown""",
+        """status wrong list_models queue report compare_periods incidents_open help greeting thanks who_are_you outside
+    frozen freeze runbook unknown""",
     )
 )
 """Intents that mean every model unless one is named."""
@@ -131,6 +133,8 @@ def _read(text: str, before: Asked | None, told: str, known: Known, now: datetim
         intent = intents.UNKNOWN if guess.second.startswith("propose_") or len(rest) < 2 else guess.second
     if (order := _DECIDED.match(lowered)) is not None and not found.records:
         intent = "reject" if order[1][0] in "rd" else "approve"
+    if intent in _OF_TIME and compared_days(lowered):
+        intent = "compare_periods"
     if _WHY.match(lowered) and intent not in _OTHER_WHYS:
         intent = "why"
     if intent == "drift" and found.features:

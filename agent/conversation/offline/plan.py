@@ -9,6 +9,7 @@ from typing import Any
 from agent.conversation.offline.dialogue import Asked
 from agent.conversation.offline.intents import stop_words
 from agent.conversation.offline.names import WORD
+from agent.conversation.offline.periods import compared_days
 from agent.conversation.offline.situation import MOST_MODELS, Call, Plan, Situation, few, given, having, one_model
 from agent.conversation.offline.wanted import propose, what_if
 
@@ -201,6 +202,16 @@ def _report(situation: Situation) -> list[Call]:
     return [Call("reports", given(model=model) | {"period": f"{days}d"}) for model in asked.models or (None,)]
 
 
+def _compared(situation: Situation) -> list[Call]:
+    """The length that is said, until now, beside the same length before it: a month may have begun yesterday."""
+    asked = situation.asked
+    period = f"{compared_days(asked.text) or 7}d"
+    return [
+        Call("reports", given(model=model) | {"period": period, "compare": "before"})
+        for model in asked.models or (None,)
+    ]
+
+
 def _said_period(text: str) -> int:
     return 1 if "daily" in text.lower() else 30 if "month" in text.lower() else 7
 
@@ -212,6 +223,7 @@ PLANS: Mapping[str, Plan] = {
     **dict.fromkeys(("owner", "features", "thresholds", "freshness"), _models),
     "volume": _models,
     "report": _report,
+    "compare_periods": _compared,
     "drift": _each("drift", span=True),
     "worst_feature": _each("drift", span=True),
     "drift_feature": _feature,

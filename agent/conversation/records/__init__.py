@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.conversation.records import happened, likeness, lineage, period, queue, runbooks, watched
+from agent.conversation.records.period import Period
 from agent.conversation.records.sight import Sight
 from agent.domain.policy import Policy
 from agent.store.session import Store
@@ -24,7 +25,8 @@ class Sources:
     policy: Callable[[], Policy]
     versions: lineage.Versions
     timeline: happened.Timeline
-    period: period.Period
+    period: Period
+    comparison: Period
     embed: likeness.Embed | None = None
 
 
@@ -91,7 +93,9 @@ class StoredRecords:
     def executions(self, wanted: str | None, model: str | None, span: Span, cursor: str | None) -> Found:
         return self._see(lambda sight: queue.executions(sight, wanted, model, span, cursor))
 
-    def reports(self, model: str | None, span: Span) -> Found:
+    def reports(self, model: str | None, span: Span, beside: bool = False) -> Found:
+        if beside:
+            return self._see(lambda sight: period.compared(sight, model, span, self.sources.comparison))
         return self._see(lambda sight: period.reports(sight, model, span, self.sources.period))
 
 

@@ -44,6 +44,51 @@ def reports(sight: Sight, model: str | None, span: Span, period: Period) -> Foun
     return Found(data, items, lambda entries: {"models": entries}, window=(start, end), n=counts["looks"])
 
 
+def compared(sight: Sight, model: str | None, span: Span, comparison: Period) -> Found:
+    """The figures of the span beside those of the span of the same length before it."""
+    start, end = span.since, span.until
+    assert start is not None and end is not None, "the tool gives both"  # noqa: PT018
+    names = [sight.spec(model).name] if model is not None else sight.names()
+    if not names:
+        return Found({"period": _ends(start, end)}, missing="There is no model that you may see.")
+    facts = comparison(sight.session, model=model, start=start, end=end, only=names)
+    data = {
+        "period": _ends(start, end),
+        "before": _ends(facts.before.start, facts.before.end),
+        "facts": _side(facts.now),
+        "facts_before": _side(facts.before),
+    }
+    items = [Item(_change(one), one.model.name) for one in facts.models]
+    looks = facts.now.counts.looks + facts.before.counts.looks
+    if not looks:
+        missing = "Nothing was looked at in this period, nor in the one before it."
+        return Found({**data, "models": []}, missing=missing, window=(facts.before.start, end))
+    return Found(data, items, lambda entries: {"models": entries}, window=(facts.before.start, end), n=looks)
+
+
+def _side(side: Any) -> dict[str, int]:
+    return {
+        "looks": side.counts.looks, "incidents": side.counts.incidents, "deployments": side.counts.deployments,
+        "proposed": side.quality.proposals, "accepted": side.quality.accepted, "judged": side.judged,
+        "helped": side.helped,
+    }  # fmt: skip
+
+
+def _change(one: Any) -> dict[str, Any]:
+    verdict = None if one.change is None else "within chance" if not one.clear else "better" if one.better else "worse"
+    return {
+        "name": one.model.name,
+        "metric": one.model.metric,
+        "better": one.direction,
+        "before": _point(one.before),
+        "latest": _point(one.now),
+        "change": one.change,
+        "verdict": verdict,
+        "incidents": one.incidents_now,
+        "incidents_before": one.incidents_before,
+    }
+
+
 def _ends(start: datetime, end: datetime) -> dict[str, Any]:
     return {"start": start, "end": end}
 

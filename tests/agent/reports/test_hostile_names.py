@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from sqlalchemy.orm import Session
 
+from agent.reports import canvas
 from agent.reports.canvas import svg_of, themed
 from agent.reports.charts import sparkline
 from agent.reports.facts import incident_facts, period_facts
@@ -35,8 +37,10 @@ NASTY = (
 
 
 @pytest.fixture
-def session(database_url: str) -> Iterator[Session]:
-    store = Store(database_url)
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    draw = canvas.svg_of  # each picture once is enough: the narrow one differs in its size alone
+    monkeypatch.setattr(canvas, "svg_of", lambda drawn, narrow=False: "<svg></svg>" if narrow else draw(drawn))
+    store = Store(f"sqlite:///{tmp_path / 'watchkeeper.db'}")
     furnish(store)
     with store.write() as session:
         yield session

@@ -24,6 +24,12 @@ def session(database_url: str) -> Iterator[Session]:
     store.close()
 
 
+@pytest.fixture(autouse=True)
+def _pictures_are_drawn_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested here is what is said; drawing would take most of the time."""
+    monkeypatch.setattr("agent.reports.canvas.svg_of", lambda *_, **__: "<svg></svg>")
+
+
 def facts_of(story: Story, number: float = 45) -> IncidentFacts:
     return incident_facts(story.session, story.incident, at=day(number))
 

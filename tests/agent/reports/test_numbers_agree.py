@@ -42,7 +42,8 @@ def printed(pdf: bytes) -> str:
     pages = []
     for page in document:
         words = page.get_textpage()
-        pages.append(re.sub(r"page \d+ / \d+", "", words.get_text_range()))
+        # A long word may break anywhere; where it does, it is still one word.
+        pages.append(re.sub(r"page \d+ / \d+", "", words.get_text_range().replace("\u200b", "")))
         words.close()
     document.close()
     return "\n".join(pages)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.reports import fonts, pictures
-from agent.reports.canvas import png_of, svg_of
+from agent.reports.canvas import png_of
 from agent.reports.card import card_facts
 from agent.reports.comparison import comparison_facts
 from agent.reports.facts import incident_facts, period_facts
@@ -52,6 +54,19 @@ def test_a_model_without_labels_says_so_and_draws_nothing(session):
     assert "no look had enough labelled rows" in render(facts, "html")
 
 
+def test_a_model_whose_labels_are_of_one_class_says_what_its_last_look_said(session):
+    Story(session, metric="roc_auc").watched(values=dict.fromkeys(range(20, 40)), task="binary")
+    why = "all 168 labels are 'no'; roc_auc compares two classes."
+    for row in session.scalars(select(MeasurementRow)):
+        row.detail = why
+    session.flush()
+    facts = period_facts(session, start=day(18), end=day(45))
+    assert (facts.models[0].state, facts.models[0].latest) == ("no data", None)
+    assert "The last one says: all 168 labels are" in printed(render_file(facts.to_json(), "pdf"))
+    assert "not known to be well" in facts.summary
+    assert comparison_facts(session, start=day(30), end=day(40)).models[0].change is None
+
+
 def test_one_point_is_a_picture(session):
     Story(session).watched(values={30: 12.5})
     picture = pictures.metric_over_time(session, "bike-demand", day(20), day(40))
@@ -63,11 +78,10 @@ def test_one_point_is_a_picture(session):
 def test_the_same_facts_give_the_same_bytes_in_every_format(session):
     one = Story(session).whole()
     facts = incident_facts(session, one.incident, at=day(45))
-    for format in ("html", "pdf", "md", "json"):
+    for format in ("html", "pdf"):
         assert render_file(facts.to_json(), format) == render_file(facts.to_json(), format)
     assert facts.chart is not None
     assert png_of(facts.chart) == png_of(facts.chart)
-    assert svg_of(facts.chart) == svg_of(facts.chart)
 
 
 def test_an_incident_that_is_still_open_has_a_page(session):
@@ -90,8 +104,8 @@ def test_five_hundred_features_are_one_small_picture_of_the_loudest(session):
             session.add(
                 MeasurementRow(
                     run_id=run.id, model="bike-demand", monitor="drift.psi", feature=f"feature_{i:03}", n=100,
-                    window_start=day(number - 7), window_end=day(number), value=i / 500, low=None, high=None, unit="",
-                    threshold=0.9, status="breach" if i > 450 else "ok", detail="", facts={},
+                    window_start=day(number - 7), window_end=day(number), value=i / 50, low=None, high=None, unit="",
+                    threshold=9.0, status="breach" if i > 450 else "ok", detail="", facts={},
                 )
             )  # fmt: skip
     facts = period_facts(session, start=day(19), end=day(60))
@@ -105,12 +119,12 @@ def test_five_hundred_features_are_one_small_picture_of_the_loudest(session):
 
 def test_names_in_other_scripts_are_shown_or_spelled_and_never_boxes(session):
     names = ("温度", "강도", "حرارة", "טמפרטורה")
-    one = Story(session, name="模型-需求", title="حرارة 24.1", features=names)
+    one = Story(session, title="حرارة 24.1", features=names)
     one.watched().opened()
     one.diagnosed()
     facts = incident_facts(session, one.incident, at=day(45)).to_json()
     assert all(name in render(facts, "html") for name in names)
-    text = printed(render_file(facts, "pdf"))
+    text = re.sub(r"\s+", " ", printed(render_file(facts, "pdf")))
     missing = fonts.unshown(fonts.foreign(names))
     assert ("No font on this machine has these characters" in text) == bool(missing)
     assert ("[U+6E29 U+5EA6]" in text) == ("温" in missing)

@@ -190,3 +190,19 @@ def test_more_is_given_page_by_page() -> None:
     assert "show me more" in said[0]
     assert "Version 11:" in said[1]
     assert "Version 7:" not in said[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [
+        ("compare churn this month with last", "30d"), ("how does churn this week compare with last week", "7d"),
+        ("churn week over week", "7d"), ("performance of churn the last 14 days vs the 14 before?", "14d"),
+    ],
+)  # fmt: skip
+def test_a_time_is_compared_with_the_one_before(place: Workspace, text: str, period: str) -> None:
+    found = Talk(place, FEATURES).ask(text)
+    assert found.called("reports", model="churn", period=period, compare="before")
+    assert f"watchkeeper report --kind comparison --period {period} --model churn" in found.text
+    if period == "14d":
+        assert "churn: roc_auc 0.712 (0.692 to 0.732) after 0.861 (0.841 to 0.881)" in found.text
+        assert "(higher is better): it got worse." in found.text

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from agent.conversation.records import Sources, StoredRecords
 from agent.domain.policy import Policy
+from agent.reports.comparison import comparison_facts
 from agent.reports.period import period_facts
 from agent.reports.timeline import timeline
 from agent.store.session import Store
@@ -190,6 +191,6 @@ def workspace(folder: Path) -> Workspace:
     for name, text in RUNBOOKS.items():
         (folder / "runbooks" / f"{name}.md").write_text(text)
     policy = Policy.model_validate(POLICY)
-    sources = Sources(store, folder, lambda: policy, versions, timeline, period_facts)
+    sources = Sources(store, folder, lambda: policy, versions, timeline, period_facts, comparison_facts)
     caller, sink = Caller("sam", may_propose=True), Sink()
     return Workspace(store, ToolContext(NOW, caller, StoredRecords(sources, caller, NOW), sink, Trial()), ids, sink)
