@@ -31,7 +31,7 @@ from notifications.journal import Journal
 SHORTEST_SECRET = 32
 
 
-def _wall() -> datetime:
+def wall() -> datetime:
     return datetime.now(UTC)
 
 
@@ -55,7 +55,7 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         registry=Registry(settings.mlflow_uri),
         policy=lambda: load_policy(settings.policy_file),
         channel=Journal(settings.home / "notifications.jsonl"),
-        wall=_wall,
+        wall=wall,
         child_environment=for_children(),
         cluster=settings.cluster,
         llm=llm.configured(
@@ -74,7 +74,7 @@ def build(settings: Settings, *, migrate: bool = False) -> Services:
         channels=channels(
             settings.home,
             notifications,
-            _wall,
+            wall,
             slack_token=settings.slack_bot_token,
             slack_url=settings.slack_api_url,
             smtp_url=settings.smtp_url,

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from agent.domain.notifying import Notifications  # noqa: E402
 from agent.domain.policy import Policy  # noqa: E402
 from agent.doors.api.app import create_app  # noqa: E402
 from agent.doors.routes import Declared, declared  # noqa: E402
@@ -48,6 +49,19 @@ Who may decide what, when nothing runs, and how much may run. The file stands in
 each decision and for each start, so a change counts at once, also for what was approved before it. Nothing is required;
 what is not written is refused or has the default below. An unknown or repeated key is refused; every error names the
 file, the line and the key. [How to use it](../how-to/approvals.md).
+
+A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none. Patterns are those of file names:
+`bike-*`.
+"""
+
+
+ROUTES_INTRODUCTION = """\
+<!-- Made by docs/generate.py from agent/domain/notifying.py: change that, then run `make docs`. -->
+# The routes: notifications.yaml
+
+Who is told what, where and when. The file stands in the workspace and is read again when it changes. Nothing is
+required; an unknown or repeated key is refused, and every error names the file, the line and the key.
+[How to use it](../how-to/notifications.md).
 
 A length of time is a number and a unit: `90m`, `12h`, `2d`, `1w`; `0` is none. Patterns are those of file names:
 `bike-*`.
@@ -171,6 +185,14 @@ def policy_page() -> str:
     return "\n".join(parts)
 
 
+def routes_page() -> str:
+    """The whole of docs/reference/notifications.md."""
+    parts = [ROUTES_INTRODUCTION, "## Keys\n", _table(Notifications)]
+    for path, model in _sections(Notifications, ""):
+        parts += [f"## `{path}`\n", *([f"{_summary(model)}\n"] if _summary(model) else []), _table(model)]
+    return "\n".join(parts)
+
+
 def spec_page() -> str:
     """The whole of docs/reference/spec.md."""
     parts = [INTRODUCTION, "## Keys\n", _table(ModelSpec)]
@@ -277,6 +299,10 @@ def _default(field: FieldInfo) -> str:
         return f"`{format_duration(value)}`"
     if value is None or value in ("", (), {}) or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, tuple) and all(isinstance(part, BaseModel) for part in value):
+        return _codes(
+            f"{{{', '.join(f'{k}: {v}' for k, v in part.model_dump(exclude_unset=True).items())}}}" for part in value
+        )
     if isinstance(value, tuple):
         return _codes(map(str, value))
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -285,6 +311,7 @@ def _default(field: FieldInfo) -> str:
 PAGES = {
     "docs/reference/access.md": access_page,
     "docs/reference/approvals.md": policy_page,
+    "docs/reference/notifications.md": routes_page,
     "docs/reference/spec.md": spec_page,
     "docs/reference/tools.md": tools_page,
 }

@@ -6,14 +6,28 @@ import hashlib
 import re
 from datetime import datetime
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
+from email.policy import EmailPolicy
 from email.utils import format_datetime
+from typing import Any
 
 from notifications.message import File, Message, Refused
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]+")
 _ADDRESS = re.compile(r"^[^@\s<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,64}@[^@\s<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,190}$")
 LONGEST_SUBJECT = 200
+WHOLE = "list-unsubscribe"
+"""A header that programs read as it stands: an address in it is neither folded nor encoded, however long it is."""
+
+
+class _Policy(EmailPolicy):
+    def fold(self, name: str, value: Any) -> str:
+        return f"{name}: {value}{self.linesep}" if name.lower() == WHOLE else super().fold(name, value)
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        return self.fold(name, value).encode() if name.lower() == WHOLE else super().fold_binary(name, value)
+
+
+SMTP_POLICY = _Policy(linesep="\r\n")
 
 
 def as_mail(message: Message, sender: str, at: datetime) -> EmailMessage:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from notifications.message import DeliveryFailed, Message, Receipt, Refused
@@ -89,23 +90,45 @@ class Mail:
             raise Refused(f"the mail cannot be written for this server ({error})") from error
         return Receipt(str(mail["Message-ID"]))
 
-    async def _send(self, mail: bytes, recipient: str) -> None:
+    def greet(self) -> str:
+        """Connect, encrypt and sign in as for a mail, and send none; how it went. Raises: DeliveryFailed."""
         import aiosmtplib
 
         server = self._server
-        await aiosmtplib.send(
-            mail,
-            sender=server.sender,
-            recipients=[recipient],
-            hostname=server.host,
-            port=server.port,
-            username=server.user or None,
-            password=server.password or None,
-            use_tls=server.tls == "tls",
-            start_tls={"tls": False, "none": False, "starttls": True, "auto": None}[server.tls],
-            tls_context=None if server.tls == "none" else ssl.create_default_context(),
-            timeout=self._seconds,
+        try:
+            asyncio.run(asyncio.wait_for(self._greet(), self._seconds))
+        except aiosmtplib.SMTPAuthenticationError as error:
+            raise DeliveryFailed(f"{server.host}:{server.port} refuses the name or the password ({error})") from error
+        except (aiosmtplib.SMTPException, TimeoutError, OSError) as error:
+            raise DeliveryFailed(f"{server.host}:{server.port}: {str(error) or type(error).__name__}") from error
+        how = {"tls": "TLS", "starttls": "STARTTLS", "auto": "STARTTLS where offered", "none": "not encrypted"}
+        return f"{server.host}:{server.port}, {how[server.tls]}, from {server.sender}" + (
+            f", signed in as {server.user}" if server.password else ""
         )
+
+    async def _greet(self) -> None:
+        import aiosmtplib
+
+        async with aiosmtplib.SMTP(**self._connection()):
+            pass
+
+    def _connection(self) -> dict[str, Any]:
+        server = self._server
+        return {
+            "hostname": server.host,
+            "port": server.port,
+            "username": server.user or None,
+            "password": server.password or None,
+            "use_tls": server.tls == "tls",
+            "start_tls": {"tls": False, "none": False, "starttls": True, "auto": None}[server.tls],
+            "tls_context": None if server.tls == "none" else ssl.create_default_context(),
+            "timeout": self._seconds,
+        }
+
+    async def _send(self, mail: bytes, recipient: str) -> None:
+        import aiosmtplib
+
+        await aiosmtplib.send(mail, sender=self._server.sender, recipients=[recipient], **self._connection())
 
 
 def _judged(code: int, said: str) -> Exception:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from agent.commands import messages
 from agent.commands.output import console
 from agent.domain.errors import InvalidInput, Unavailable, WatchkeeperError
 from agent.pipeline.services import Services
@@ -110,6 +111,7 @@ def diagnose_workspace(home: Path | None) -> dict[str, Any]:
         _check("log", lambda: _log(settings), "see WATCHKEEPER_LOG_URI"),
         *([_check("cluster", lambda: _cluster(settings), "see WATCHKEEPER_CLUSTER")] if settings.cluster else []),
         _check("specs", lambda: _specs(settings), "mend the spec, then `watchkeeper model add`"),
+        _check("messages", lambda: messages.summary(settings), "`watchkeeper doctor messages` says more"),
     ]
     codes = [check["exit_code"] for check in checks if not check["ok"]]
     return {"home": settings.home, "checks": checks, "exit_code": max(codes, default=0)}

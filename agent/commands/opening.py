@@ -13,7 +13,7 @@ users = typer.Typer(help="Who may come in, in which role.", no_args_is_help=True
 
 silences = typer.Typer(help="Alerts that open no incident for a while.", no_args_is_help=True)
 
-doctors = typer.Typer(help="Check the workspace, or its connection to Slack: cause and cure in a line each.")
+doctors = typer.Typer(help="Check the workspace, its messages, or Slack: cause and cure in a line each.")
 devs = typer.Typer(help="What stands in for the outside, to try everything without it.", no_args_is_help=True)
 
 
@@ -36,6 +36,17 @@ def doctor_slack(home: Home = None, json: Json = False) -> None:
 
     result = examine(home)
     show(json, result, render)
+    raise typer.Exit(result["exit_code"])
+
+
+@doctors.command("messages")
+def doctor_messages(home: Home = None, json: Json = False) -> None:
+    """Check every way that messages take: the mail server, webhooks, Apprise, and what did not arrive."""
+    from agent.commands.health import render_doctor
+    from agent.commands.messages import examine
+
+    result = examine(home)
+    show(json, result, render_doctor)
     raise typer.Exit(result["exit_code"])
 
 

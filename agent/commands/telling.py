@@ -42,6 +42,23 @@ def delivery_retry(
     show(json, retry(services_of(home), delivery, failed=failed, channel=channel), render_retried)
 
 
+@deliveries.command("test")
+def delivery_test(
+    channel: Annotated[str | None, typer.Argument(metavar="[CHANNEL]", help="slack, mail, webhook or apprise.")] = None,
+    address: Annotated[
+        str | None, typer.Argument(metavar="[ADDRESS]", help="As `address` of a route; default: every route's.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Send one message now, to one address or to every address of notifications.yaml, and say how it went."""
+    from agent.commands.trying import render_tested, send_test
+
+    result = send_test(services_of(home), channel, address)
+    show(json, result, render_tested)
+    raise typer.Exit(result["exit_code"])
+
+
 @preferences.command("show")
 def preferences_show(
     person: Annotated[str | None, typer.Argument(metavar="[PERSON]", help="Default: everybody.")] = None,

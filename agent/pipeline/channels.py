@@ -32,7 +32,7 @@ def channels(
 ) -> dict[str, Channel]:
     """Every channel that something can be sent through, by name. Raises: InvalidInput for what is no mail server."""
     made: dict[str, Channel] = {
-        WEBHOOK: Webhook(lambda: _hooks(home, routes(), webhook_secret), wall),
+        WEBHOOK: Webhook(lambda: hooks(home, routes(), webhook_secret), wall),
         APPRISE: Apprise(lambda: _apprise(home, routes())),
     }
     if devices is not None:
@@ -63,7 +63,7 @@ class LateSlack:
         return self._slack.deliver(message)
 
 
-def _hooks(home: Path, routes: Notifications, secret: str) -> Mapping[str, Hook]:
+def hooks(home: Path, routes: Notifications, secret: str) -> Mapping[str, Hook]:
     return {
         name: Hook(hook.url, _secrets(_read(home, hook.secret) or secret), hook.private)
         for name, hook in routes.webhooks.items()

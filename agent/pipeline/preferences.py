@@ -16,6 +16,7 @@ from agent.domain.errors import InvalidInput
 from agent.domain.freezes import known_zone
 from agent.domain.notifying import APPRISE, MAIL, PUSH, SLACK, is_mail_address, is_slack_place
 from agent.pipeline.services import Services
+from agent.store import audit
 from agent.store.tables import Preference, Unsubscribed
 from ml.spec import format_duration, parse_duration
 
@@ -75,6 +76,8 @@ def set_wishes(services: Services, session: Session, person: str, wishes: Wishes
         if before.get(channel) != address and (silent := session.get(Unsubscribed, (channel, address))) is not None:
             session.delete(silent)
     session.flush()
+    said = {"channels": values["channels"], "severity": values["severity"], "models": values["models"]}
+    audit.append(session, at=services.now(session), actor=person, event="wishes changed", subject=person, data=said)
 
 
 def _checked(wishes: Wishes) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from agent.domain.notifying import (
     slack_place,
 )
 from agent.domain.quiet import next_digest, quiet_until
-from agent.pipeline import storm
+from agent.pipeline import people, storm
 from agent.pipeline.services import Services
 from agent.store import queries
 from agent.store.tables import Delivery, Incident, Model, Outbox, Preference, Proposal, Report, Unsubscribed
 
+Listener = tuple[Preference, tuple[str, ...]]
 BATCH = 100
 UNCONFIGURED = {
     SLACK: "Slack is not set up; set SLACK_BOT_TOKEN",
@@ -63,11 +64,11 @@ def _route_some(services: Services, settings: Notifications) -> int:
         wall = services.wall()
         waiting = select(Outbox).where(Outbox.routed_at.is_(None)).order_by(Outbox.id).limit(BATCH)
         rows = session.scalars(waiting.with_for_update(skip_locked=True)).all()
-        people = session.scalars(select(Preference).order_by(Preference.person)).all()
+        listeners = _listeners(session)
         silent = {(c, a) for c, a in session.execute(select(Unsubscribed.channel, Unsubscribed.address))}
         for row in rows:
             _know(session, row)
-            for target in _targets(session, services, settings, row, people, wall):
+            for target in _targets(session, services, settings, row, listeners, wall):
                 if (target.channel, target.address) not in silent:
                     _deliver(session, services, settings, row, target, wall)
             row.routed_at = wall
@@ -98,15 +99,15 @@ def _targets(
     services: Services,
     settings: Notifications,
     row: Outbox,
-    people: Sequence[Preference],
+    listeners: Sequence[Listener],
     wall: datetime,
 ) -> list[Target]:
     """Each address once; a person's own wish goes before a route to the same address."""
     if row.kind == UPDATE:
         return [Target(SLACK, row.recipient)] if SLACK in services.channels else []
     found = {(JOURNAL, ""): Target(JOURNAL, "")}
-    for person in people:
-        for target in _wanted_by(person, row, wall):
+    for person, seen in listeners:
+        for target in _wanted_by(person, row, wall) if matches(seen, row.model) else ():
             found.setdefault((target.channel, target.address), target)
     owner = _owner(session, row.model) if any(r.to == SLACK and not r.address for r in settings.routes) else ""
     for route in settings.routes:
@@ -119,6 +120,16 @@ def _targets(
         if address:
             found.setdefault((route.to, address), Target(route.to, address, "", until, "digest" if until else ""))
     return list(found.values())
+
+
+def _listeners(session: Session) -> list[Listener]:
+    """Who wants to be told something, with the models that they may see; nobody who is no longer let in."""
+    found = []
+    for wishes in session.scalars(select(Preference).order_by(Preference.person)):
+        person = people.found(session, wishes.person)
+        if person is None or person.active:
+            found.append((wishes, tuple(map(str, person.models)) if person is not None and person.models else ("*",)))
+    return found
 
 
 def _wanted_by(person: Preference, row: Outbox, wall: datetime) -> list[Target]:

@@ -18,6 +18,7 @@ from agent.doors.console import (
     entrance,
     incident,
     live,
+    messages,
     model,
     model_parts,
     page,
@@ -50,6 +51,7 @@ GROUPS = (
     reports.router,
     settings.router,
     entrance.router,
+    messages.router,
     push.router,
 )
 """Every router of the console."""

@@ -43,6 +43,7 @@ SORTS = {
     "fix_data": "Data arrives broken",
     "stage": "Release",
     "alert": "Alert of another program",
+    "test": "A test",
 }
 MOST_LINES, MOST_LISTED = 60, 30
 
