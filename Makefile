@@ -26,7 +26,7 @@ step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation bench-console bench-alerts bench-slack bench-reports examples deliveries slack chaos chaos-serving attacks attacks-slack fuzz docs lock clean
+.PHONY: help setup setup-dev demo test check lint types contracts tests bench bench-watch bench-alarms bench-drift bench-scale bench-incidents bench-estimation bench-serving bench-journal bench-rollback bench-audit bench-conversation bench-console bench-alerts bench-slack bench-reports examples deliveries slack pictures-slack chaos chaos-serving attacks attacks-slack fuzz messages docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,14 +110,17 @@ deliveries: setup-dev ## 2,000 messages to a Slack that limits, fails and hangs:
 slack: setup-dev ## 2,000 random reports and incidents as Slack messages: every one within every documented limit
 	@SLACK_PAYLOADS=2000 $(PYTEST) --timeout 1800 tests/agent/doors/slack/handle/test_every_payload.py
 
+pictures-slack: setup-dev ## docs/images/slack-*.png, taken in Chromium from the Slack of this machine; look at them
+	@$(BIN)/python -m docs.slack_pictures docs/images
+
 bench-slack: setup-dev ## 100 interactions at once, the model hangs, the database 200 ms late: how soon Slack is answered
 	@$(BIN)/python -m benchmarks.slack
 
 chaos: setup-dev ## 13,000 kills, 100 people at once, restarts, full disks: hours; docs/how-to/chaos.md
 	@CHAOS=10 $(PYTEST) -rP tests/agent/chaos --timeout 0
 
-fuzz: setup-dev ## 5,000 requests drawn from the API's own specification, signed in and not: no server error
-	@FUZZ=5000 $(PYTEST) -n 0 tests/agent/doors/signing/test_specification.py --timeout 0
+fuzz: setup-dev ## 10,000 requests drawn from the API's own specification, signed in and not: no server error (CI: 5,000)
+	@FUZZ=10000 $(PYTEST) -n 0 -rP --show-capture stdout tests/agent/doors/signing/test_specification.py --timeout 0
 
 attacks: setup-dev ## a model in an attacker's hands (2,000 sequences), 416 injections: all of them
 	@ATTACKS=1 $(PYTEST) tests/agent/conversation/attacks --timeout 0
@@ -131,6 +134,9 @@ chaos-serving: setup-dev ## the model server killed 200 times and switched 100 t
 
 examples: setup-dev ## docs/examples: the reports of a demo, made anew (some minutes)
 	@folder=$$(mktemp -d) && $(BIN)/watchkeeper demo --headless --home $$folder/demo && $(BIN)/python docs/examples.py $$folder/demo
+
+messages: setup ## the texts of reports as a catalogue to translate: agent/reports/locale/watchkeeper.pot
+	@$(BIN)/python docs/messages.py
 
 docs: setup ## write the reference pages that are made from code
 	@$(BIN)/python docs/generate.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -185,6 +186,35 @@ def test_every_heading_can_be_said_in_another_language(session):
     assert "## ZEITLEISTE" in page
     assert "## WAS GESCHAH" in page
     assert say("Timeline") == "Timeline"
+
+
+def test_a_catalogue_made_from_the_code_is_spoken(session, tmp_path, monkeypatch):
+    """As docs/how-to/reports.md says: the texts are read from the code, and what a catalogue has is said."""
+    from docs import messages
+
+    found = messages.messages()
+    assert {("Timeline",), ("Monthly report",), ("{n} look", "{n} looks")} <= set(found)
+    assert len(found) > 200
+    catalogue = tmp_path / "de" / "LC_MESSAGES" / "watchkeeper.mo"
+    catalogue.parent.mkdir(parents=True)
+    catalogue.write_bytes(compiled({"": "Content-Type: text/plain; charset=UTF-8\n", "Timeline": "Zeitleiste"}))
+    monkeypatch.setattr("agent.reports.language.LOCALE", tmp_path)
+    facts = incident_facts(session, Story(session).whole().incident, at=day(45)).to_json()
+    assert "## Zeitleiste" in render(facts, "md", language="de")
+    assert "## What happened" in render(facts, "md", language="de")
+    assert "## Timeline" in render(facts, "md")
+
+
+def compiled(texts: dict[str, str]) -> bytes:
+    """A catalogue as msgfmt writes it."""
+    pairs = sorted((a.encode(), b.encode()) for a, b in texts.items())
+    at, body, heads = 28 + 16 * len(pairs), b"", ([], [])
+    for side, head in enumerate(heads):
+        for pair in pairs:
+            head.append(struct.pack("<2I", len(pair[side]), at + len(body)))
+            body += pair[side] + b"\0"
+    start = struct.pack("<7I", 0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0)
+    return start + b"".join(heads[0] + heads[1]) + body
 
 
 def test_ninety_days_of_hourly_looks_are_thinned_and_keep_their_extremes(session):
