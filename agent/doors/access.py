@@ -36,6 +36,7 @@ __all__ = [
     "Principal",
     "PrincipalDep",
     "acting",
+    "check_once",
     "csrf_of",
     "needs",
     "public",
@@ -156,7 +157,10 @@ def needs(role: RoleName, scope: ScopeName = "read") -> Any:
     """A route for people of at least this role, and for tokens that have this scope too."""
 
     async def check(request: Request, services: ServicesDep, principal: PrincipalDep) -> None:
-        _limits(request).spend(principal.through or principal.name or "local", free=principal.kind == "local")
+        if getattr(request.state, "checked", False):
+            return
+        caller = principal.through or principal.name or f"address {address_of(request.scope)}"
+        _limits(request).spend(caller, free=principal.kind == "local")
         if principal.kind == "anonymous":
             raise NotSignedIn("Sign in first, or send an API token as `Authorization: Bearer TOKEN`.")
         if not principal.may(role, scope):
@@ -167,6 +171,14 @@ def needs(role: RoleName, scope: ScopeName = "read") -> Any:
             await run_in_threadpool(require_path_in_sight, request, services, principal)
 
     return _declared(check, Rule("needs", Role(role), Scope(scope)))
+
+
+async def check_once(route: Any, request: Request, services: Services, principal: Principal) -> None:
+    """Ask the rule of a route now, before its handler would; the handler does not ask again."""
+    for part in route.dependencies:
+        if (rule := getattr(part.dependency, "rule", None)) is not None and rule.how == "needs":
+            await part.dependency(request, services, principal)
+            request.state.checked = True
 
 
 def public() -> Any:
@@ -227,9 +239,9 @@ async def require_csrf(request: Request, expected: str) -> None:
         raise NotAllowed("This form is not one of this sign-in; load the page again, then send it.")
 
 
-def cookie_name(request: Request) -> str:
-    """With TLS a name that no other host or port can set for us."""
-    return f"__Host-{COOKIE}" if is_secure(request) else COOKIE
+def cookie_name(request: Request, name: str = COOKIE) -> str:
+    """With TLS a name that no other host or port can set for us; such a cookie is for every path."""
+    return f"__Host-{name}" if is_secure(request) else name
 
 
 def is_secure(request: Request) -> bool:

@@ -34,6 +34,8 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+WITH_TLS: Mapping[str, str] = {"strict-transport-security": "max-age=31536000"}
+"""Once seen over TLS, a browser never comes back without."""
 
 __all__ = [
     "CONTENT_POLICY",
@@ -56,6 +58,7 @@ class Guard:
         self.app = app
         self.refuse = refuse
         self.public_url = public_url
+        self.headers = {**HEADERS, **(WITH_TLS if public_url.startswith("https://") else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +68,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self.headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from agent.domain.addresses import is_loopback
 from agent.domain.errors import InvalidInput
 from agent.domain.notifying import PUSH
 from agent.store import audit
@@ -63,15 +64,22 @@ def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def subscribe(session: Session, person: str, subscription: Mapping[str, Any], *, label: str, at: datetime) -> Device:
-    """Let a browser show messages to a person; the same browser again is the same device.
+def subscribe(
+    session: Session, person: str, subscription: Mapping[str, Any], *, label: str, at: datetime, near: bool = True
+) -> Device:
+    """Let a browser show messages to a person; the same browser again is the same device. near: a push service on this
+    machine is one, too.
 
     Raises: InvalidInput for what no browser sends.
     """
     endpoint, keys = str(subscription.get("endpoint", "")), subscription.get("keys") or {}
     p256dh, auth = (str(keys.get(name, "")) if isinstance(keys, Mapping) else "" for name in ("p256dh", "auth"))
-    parts = urlsplit(endpoint)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+    try:
+        parts = urlsplit(endpoint)
+        here = is_loopback(parts.hostname or "")
+    except ValueError:
+        raise InvalidInput("endpoint: this is no address.") from None
+    if parts.scheme not in ("http", "https") or (here and not near) or (parts.scheme == "http" and not here):
         raise InvalidInput("endpoint: a push service has an https address.")
     if not (0 < len(endpoint) <= 2000 and _bytes(p256dh) == 65 and _bytes(auth) == 16):
         raise InvalidInput("This is no subscription of a browser.")

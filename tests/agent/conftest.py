@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -168,19 +169,20 @@ def registry_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@pytest.fixture
-def bench(database_url: str, tmp_path: Path, registry_template: Path, clock: Callable[[], datetime]) -> Iterator[Bench]:
-    (tmp_path / "mlflow.db").write_bytes(registry_template.read_bytes())
+@contextmanager
+def opened_bench(database_url: str, folder: Path, template: Path, clock: Callable[[], datetime]) -> Iterator[Bench]:
+    """A workspace in an empty folder, with an empty database and a copy of an empty MLflow store."""
+    (folder / "mlflow.db").write_bytes(template.read_bytes())
     store = Store(database_url)
     furnish(store)
     made: list[Bench] = []
     services = Services(
-        home=tmp_path,
+        home=folder,
         store=store,
-        log=PredictionLog(str(tmp_path / "log")),
-        registry=Registry(f"sqlite:///{tmp_path / 'mlflow.db'}"),
+        log=PredictionLog(str(folder / "log")),
+        registry=Registry(f"sqlite:///{folder / 'mlflow.db'}"),
         policy=lambda: made[0].policy,
-        channel=Journal(tmp_path / "notifications.jsonl"),
+        channel=Journal(folder / "notifications.jsonl"),
         wall=clock,
     )
     spec = parse_spec(SPEC)
@@ -189,3 +191,9 @@ def bench(database_url: str, tmp_path: Path, registry_template: Path, clock: Cal
     made.append(Bench(services, spec, clock))
     yield made[0]
     store.close()
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path, registry_template: Path, clock: Callable[[], datetime]) -> Iterator[Bench]:
+    with opened_bench(database_url, tmp_path, registry_template, clock) as made:
+        yield made

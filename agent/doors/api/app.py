@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 
 from agent.domain.errors import WatchkeeperError
-from agent.doors import guard, unsubscribe
+from agent.doors import guard, metrics, unsubscribe
 from agent.doors.api import (
     ask,
     audit,
@@ -73,6 +73,7 @@ def create_app(services: Services, *, wake: Callable[[], None] = lambda: None) -
         app.include_router(part.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(unsubscribe.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(slack.router)
     pages.mount(app)
     for kind in (WatchkeeperError, RequestValidationError, HTTPException, IntegrityError, StaleDataError, Exception):
@@ -93,7 +94,7 @@ def _explain(request: Request, error: Exception) -> Response:
 
 def _for_people(request: Request) -> bool:
     path = request.url.path
-    return not path.startswith(("/api/", "/healthz", "/readyz", "/static/"))
+    return not path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/static/"))
 
 
 def _refuse(scope: Scope, error: Exception) -> ASGIApp:

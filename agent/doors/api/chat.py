@@ -72,8 +72,8 @@ class MessageOut(BaseModel):
 
 
 class ConversationOut(BaseModel):
-    id: str
-    title: str
+    id: str = Field(examples=["c-7k2m9xq4c1"])
+    title: str = Field(examples=["what is wrong?"])
     created_at: datetime
     updated_at: datetime
 
@@ -88,14 +88,14 @@ class ConversationList(BaseModel):
 
 class Judgement(BaseModel):
     person: Person = ANYBODY
-    thumb: Literal["up", "down"]
-    reason: Text = ""
+    thumb: Literal["up", "down"] = Field(examples=["up"])
+    reason: Text = Field("", examples=["it named the deployment"])
 
 
 class JudgementOut(BaseModel):
     id: str
     message: str
-    thumb: str
+    thumb: str = Field(examples=["up"])
     reason: str
     at: datetime
 

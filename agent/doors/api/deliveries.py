@@ -12,10 +12,11 @@ from sqlalchemy import select
 from agent.doors.access import PrincipalDep, needs, require_sight, within
 from agent.doors.api.inputs import CursorText, IdempotencyKey, Limit, RecordId, ServicesDep, Word
 from agent.doors.api.paging import Page, page
+from agent.doors.idempotency import ApiRoute
 from agent.pipeline import redeliver
 from agent.store.tables import Delivery, Outbox
 
-router = APIRouter(tags=["deliveries"])
+router = APIRouter(tags=["deliveries"], route_class=ApiRoute)
 
 
 class DeliveryOut(BaseModel):

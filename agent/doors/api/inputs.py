@@ -44,6 +44,9 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 ModelName = Annotated[Word, Path(description="a model, as `GET /models` names it", examples=["bike-demand"])]
 RecordId = Annotated[Word, Path(description="an id, or the start of it", examples=["p-7k2m9xq4c1"])]
 Limit = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="items in one page")]
+WholeLimit = Annotated[
+    int, Query(ge=1, le=MOST_ITEMS, description="items in one page; default: as many as there can be")
+]
 CursorText = Annotated[Word | None, Query(description="`next` of the page before; absent for the first")]
 Since = Annotated[Moment | None, Query(description="nothing before this time (ISO 8601)")]
 IdempotencyKey = Annotated[

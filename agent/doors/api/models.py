@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.doors.access import PrincipalDep, needs
-from agent.doors.api.inputs import ModelName, ServicesDep
+from agent.doors.api.inputs import MOST_ITEMS, CursorText, ModelName, ServicesDep, WholeLimit
+from agent.doors.api.paging import Page, part
 from agent.doors.idempotency import ApiRoute
 from agent.store import queries
 from agent.store.tables import Model, Proposal
@@ -53,10 +54,6 @@ class ModelDetail(ModelOut):
     deployments: list[DeploymentOut]
 
 
-class ModelList(BaseModel):
-    items: list[ModelOut]
-
-
 class VersionOut(BaseModel):
     """One version in the registry; `metrics` are those of its held-out rows."""
 
@@ -69,10 +66,6 @@ class VersionOut(BaseModel):
     code_version: str | None
     parent_version: str | None
     run_id: str
-
-
-class VersionList(BaseModel):
-    items: list[VersionOut]
 
 
 def read_model(session: Session, spec: ModelSpec) -> ModelOut:
@@ -95,11 +88,13 @@ def read_model(session: Session, spec: ModelSpec) -> ModelOut:
 
 
 @router.get("/models", dependencies=[needs("viewer")], summary="Every model under watch")
-def list_models(services: ServicesDep, principal: PrincipalDep) -> ModelList:
+def list_models(
+    services: ServicesDep, principal: PrincipalDep, cursor: CursorText = None, limit: WholeLimit = MOST_ITEMS
+) -> Page[ModelOut]:
     with services.store.read() as session:
-        return ModelList(
-            items=[read_model(session, spec) for name, spec in queries.specs(session).items() if principal.sees(name)]
-        )
+        seen = [spec for name, spec in sorted(queries.specs(session).items()) if principal.sees(name)]
+        shown, after = part(seen, lambda spec: spec.name, cursor, limit)
+        return Page(items=[read_model(session, spec) for spec in shown], next=after)
 
 
 @router.get("/models/{name}", dependencies=[needs("viewer")], summary="One model")
@@ -121,10 +116,13 @@ def show_model(services: ServicesDep, name: ModelName) -> ModelDetail:
     dependencies=[needs("viewer")],
     summary="A model's versions in the registry, newest first",
 )
-def list_versions(services: ServicesDep, name: ModelName) -> VersionList:
+def list_versions(
+    services: ServicesDep, name: ModelName, cursor: CursorText = None, limit: WholeLimit = MOST_ITEMS
+) -> Page[VersionOut]:
     with services.store.read() as session:
         queries.spec_of(session, name)
-    return VersionList(
+    shown, after = part(services.registry.versions(name), lambda info: info.version, cursor, limit)
+    return Page(
         items=[
             VersionOut(
                 version=info.version,
@@ -137,6 +135,7 @@ def list_versions(services: ServicesDep, name: ModelName) -> VersionList:
                 parent_version=info.parent_version,
                 run_id=info.run_id,
             )
-            for info in services.registry.versions(name)
-        ]
+            for info in shown
+        ],
+        next=after,
     )

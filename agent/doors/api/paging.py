@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from agent.domain.errors import InvalidInput
 from tools.clean import clean_text
 
 Item = TypeVar("Item")
+STRANGE = "cursor: this is not one that was given here; start again without it."
 Keys = tuple[InstrumentedAttribute[Any], ...]
 
 
@@ -36,6 +38,28 @@ def page(
     return shown, _write([getattr(shown[-1], key.key) for key in keys]) if len(rows) > limit else None
 
 
+def part(
+    items: Sequence[Item], key: Callable[[Item], str], cursor: str | None, limit: int
+) -> tuple[list[Item], str | None]:
+    """The same of a short list in an order of its own: what follows the item that the cursor names."""
+    start = 0
+    if cursor is not None:
+        last = _read_text(cursor)
+        start = next((number + 1 for number, item in enumerate(items) if key(item) == last), -1)
+        if start < 0:
+            raise InvalidInput(STRANGE)
+    shown = list(items[start : start + limit])
+    return shown, _write([key(shown[-1])]) if shown and start + limit < len(items) else None
+
+
+def _read_text(cursor: str) -> str:
+    try:
+        (value,) = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=="))
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidInput(STRANGE) from None
+    return str(value)
+
+
 def _after(keys: Keys, values: list[Any]) -> ColumnElement[bool]:
     """Below the cursor's row: in the first key, or equal there and below in the rest."""
     first = keys[0] < values[0]
@@ -54,7 +78,7 @@ def _read(cursor: str, keys: Keys) -> list[Any]:
             raise ValueError(cursor)
         return [_typed(value, key.type.python_type) for value, key in zip(values, keys, strict=True)]
     except (ValueError, RecursionError):  # binascii.Error is a ValueError
-        raise InvalidInput("cursor: this is not one that was given here; start again without it.") from None
+        raise InvalidInput(STRANGE) from None
 
 
 def _typed(value: Any, kind: type[Any]) -> Any:

@@ -12,7 +12,16 @@ from sqlalchemy.orm import Session
 from agent.domain.errors import NotAllowed, NotFound
 from agent.domain.roles import Role, Scope, reaches
 from agent.doors.access import Principal, PrincipalDep, needs
-from agent.doors.api.inputs import IdempotencyKey, RecordId, ServicesDep, Word
+from agent.doors.api.inputs import (
+    MOST_ITEMS,
+    CursorText,
+    IdempotencyKey,
+    RecordId,
+    ServicesDep,
+    WholeLimit,
+    Word,
+)
+from agent.doors.api.paging import Page, part
 from agent.doors.api.problems import RESPONSES
 from agent.doors.changed import Changed
 from agent.doors.idempotency import ApiRoute
@@ -62,10 +71,6 @@ class PersonMade(PersonRow):
     link: str = Field(description="by which they set a password, once, within a day")
 
 
-class PersonList(BaseModel):
-    items: list[PersonRow]
-
-
 class PersonBody(BaseModel):
     name: Word = Field(min_length=1, examples=["ada"])
     role: RoleName = "viewer"
@@ -98,10 +103,6 @@ class TokenOut(BaseModel):
 
 class TokenMade(TokenOut):
     token: str = Field(description="the secret; it is shown this once")
-
-
-class TokenList(BaseModel):
-    items: list[TokenOut]
 
 
 class TokenBody(BaseModel):
@@ -147,9 +148,10 @@ def show_me(principal: PrincipalDep) -> MeOut:
 
 
 @router.get("/people", dependencies=[needs("admin", "admin")], summary="Everybody who may, or might, come in")
-def list_people(services: ServicesDep) -> PersonList:
+def list_people(services: ServicesDep, cursor: CursorText = None, limit: WholeLimit = MOST_ITEMS) -> Page[PersonRow]:
     with services.store.read() as session:
-        return PersonList(items=[read_person(session, row) for row in people.every(session)])
+        shown, after = part(people.every(session), lambda row: row.id, cursor, limit)
+        return Page(items=[read_person(session, row) for row in shown], next=after)
 
 
 @router.post("/people", dependencies=[needs("admin", "admin")], summary="Add a person", status_code=201)
@@ -203,16 +205,20 @@ def etag_of(row: Person) -> str:
 
 
 @router.get("/tokens", dependencies=[needs("viewer")], summary="Your tokens; for admins everybody's")
-def list_tokens(services: ServicesDep, principal: PrincipalDep) -> TokenList:
+def list_tokens(
+    services: ServicesDep, principal: PrincipalDep, cursor: CursorText = None, limit: WholeLimit = MOST_ITEMS
+) -> Page[TokenOut]:
     with services.store.read() as session:
         rows = [row for row in tokens.every(session) if _is_theirs(principal, row)]
-    return TokenList(items=[read_token(services, row) for row in rows])
+    shown, after = part(rows, lambda row: row.id, cursor, limit)
+    return Page(items=[read_token(services, row) for row in shown], next=after)
 
 
 @router.post("/tokens", dependencies=[needs("viewer")], summary="Make a token for yourself", status_code=201)
-def make_token(services: ServicesDep, principal: PrincipalDep, body: TokenBody) -> TokenMade:
-    """Made by a person in a browser, never by a token; within what they may themselves. Takes no Idempotency-Key: its
-    secret is shown once and kept nowhere, so that the same again could not be answered."""
+def make_token(
+    services: ServicesDep, principal: PrincipalDep, body: TokenBody, idempotency_key: IdempotencyKey = None
+) -> TokenMade:
+    """Made by a person in a browser, never by a token; within what they may themselves."""
     if principal.kind != "person":
         raise NotAllowed("A token is made by a person who is signed in, or with `watchkeeper token create`.")
     beyond = {Scope.DECIDE: Role.APPROVER, Scope.ADMIN: Role.ADMIN, Scope.PROPOSE: Role.OPERATOR}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from agent.doors.access import needs
 from agent.doors.api.inputs import IdempotencyKey, ModelName, Row, ServicesDep
+from agent.doors.api.tables import BODIES, rows_of
 from agent.pipeline.services import Services
 from agent.store import queries
 from ml.spec import ModelSpec
@@ -21,7 +22,16 @@ router = APIRouter(tags=["rows"])
 MOST_ROWS = 10_000
 
 
-class PredictionRows(BaseModel):
+class Rows(BaseModel):
+    """Rows, as JSON or as a table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, value: Any) -> Any:
+        return {"rows": rows_of(value, MOST_ROWS)} if isinstance(value, bytes) else value
+
+
+class PredictionRows(Rows):
     """Rows with the spec's features, `timestamp` and `prediction`; beside them, where there are, `prediction_id`,
     `score`, `model_version` and `label`."""
 
@@ -42,7 +52,7 @@ class PredictionRows(BaseModel):
     )
 
 
-class LabelRows(BaseModel):
+class LabelRows(Rows):
     """Rows with `prediction_id`, `label` (or the spec's target), and `label_timestamp` where it was known earlier."""
 
     rows: list[Row] = Field(min_length=1, max_length=MOST_ROWS, examples=[[{"prediction_id": "b1f0…", "label": 120}]])
@@ -66,7 +76,7 @@ class LabelsStored(BaseModel):
     unknown: int = Field(description="ids that no prediction in the log has yet")
     first_unknown: str | None
     empty: int = Field(description="rows without a label, left out")
-    data_version: str
+    data_version: str = Field(examples=["p12.l7"])
 
 
 @router.post(
@@ -74,6 +84,7 @@ class LabelsStored(BaseModel):
     dependencies=[needs("operator", "ingest")],
     summary="Store what a model answered",
     status_code=201,
+    openapi_extra=BODIES,
 )
 def add_predictions(
     services: ServicesDep, name: ModelName, body: PredictionRows, idempotency_key: IdempotencyKey = None
@@ -97,6 +108,7 @@ def add_predictions(
     dependencies=[needs("operator", "ingest")],
     summary="Store what turned out to be true",
     status_code=201,
+    openapi_extra=BODIES,
 )
 def add_labels(
     services: ServicesDep, name: ModelName, body: LabelRows, idempotency_key: IdempotencyKey = None

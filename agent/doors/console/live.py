@@ -40,7 +40,7 @@ MOST_WAITING = 32
 """Events that wait for one reader; one who is slower is sent away, to come back and catch up."""
 SLOWEST = 10.0
 """Seconds that one piece may take to be sent."""
-LONGEST = 1800.0
+LONGEST = 300.0
 """Seconds after which a stream ends, and the page that comes back is asked anew who it is."""
 COME_BACK = "retry: {}\n\n"
 log = logging.getLogger(__name__)

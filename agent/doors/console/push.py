@@ -91,7 +91,8 @@ def subscribe_here(services: ServicesDep, principal: PrincipalDep, body: Subscri
     person = acting(principal, body.person)
     with services.store.write() as session:
         wanted = {"endpoint": body.endpoint, "keys": body.keys.model_dump()}
-        subscribe(session, person, wanted, label=body.label, at=services.now(session))
+        near = not services.sign_in.required  # from elsewhere nobody makes us ask what else listens on this machine
+        subscribe(session, person, wanted, label=body.label, at=services.now(session), near=near)
     return JSONResponse({"person": person}, 201)
 
 

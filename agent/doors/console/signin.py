@@ -145,7 +145,9 @@ def come_back(request: Request, services: ServicesDep) -> Response:
     _attempts(request).spend(address_of(request.scope), "")
     asking, known = asking_of(request, services), _who(request, services)
     try:
-        claims, leaving = asking.come_back(request.cookies.get(LEAVING, ""), dict(request.query_params))
+        claims, leaving = asking.come_back(
+            request.cookies.get(cookie_name(request, LEAVING), ""), dict(request.query_params)
+        )
         person = _person_from(services, asking, claims, leaving.bind, known)
         if leaving.again and person.id != known.person_id:
             raise NotAllowed("You have signed in there as somebody else; sign out first.")
@@ -155,7 +157,8 @@ def come_back(request: Request, services: ServicesDep) -> Response:
         signed = claims.get("auth_time")
         at = datetime.fromtimestamp(signed, UTC) if isinstance(signed, int) else services.wall() - sessions.FRESH
         answer = _come_in(request, services, person, how="single sign-on", next=leaving.next, at=at)
-    answer.delete_cookie(LEAVING, path="/sign-in", secure=is_secure(request), httponly=True, samesite="lax")
+    name = cookie_name(request, LEAVING)
+    answer.delete_cookie(name, path="/", secure=is_secure(request), httponly=True, samesite="lax")
     return answer
 
 
@@ -163,7 +166,13 @@ def left(request: Request, url: str, cookie: str) -> Response:
     """Send a browser to the provider, with what it must bring back."""
     answer = RedirectResponse(url, 303)
     answer.set_cookie(
-        LEAVING, cookie, max_age=600, path="/sign-in", secure=is_secure(request), httponly=True, samesite="lax"
+        cookie_name(request, LEAVING),
+        cookie,
+        max_age=600,
+        path="/",
+        secure=is_secure(request),
+        httponly=True,
+        samesite="lax",
     )
     return answer
 
@@ -220,7 +229,9 @@ def _come_in(
         httponly=True,
         samesite="lax",
     )
-    answer.delete_cookie(FORM, path="/", secure=is_secure(request), httponly=True, samesite="strict")
+    answer.delete_cookie(
+        cookie_name(request, FORM), path="/", secure=is_secure(request), httponly=True, samesite="strict"
+    )
     return answer
 
 
@@ -274,7 +285,7 @@ def _set_up_page(
 
 def _form_page(request: Request, template: str, error: WatchkeeperError | None, **context: Any) -> Response:
     """A form for somebody who is not in yet: its token is bound to a cookie of its own."""
-    secret = request.cookies.get(FORM) or secrets.token_urlsafe(24)
+    secret = request.cookies.get(cookie_name(request, FORM)) or secrets.token_urlsafe(24)
     request.state.form = secret
     status = problems.status_of(error) if error else 200
     answer = page.fragment(
@@ -283,14 +294,20 @@ def _form_page(request: Request, template: str, error: WatchkeeperError | None, 
     if isinstance(error, TooMany):
         answer.headers["retry-after"] = str(error.wait)
     answer.set_cookie(
-        FORM, secret, max_age=3600 * 12, path="/", secure=is_secure(request), httponly=True, samesite="strict"
+        cookie_name(request, FORM),
+        secret,
+        max_age=3600 * 12,
+        path="/",
+        secure=is_secure(request),
+        httponly=True,
+        samesite="strict",
     )
     return answer
 
 
 def _form_token(request: Request) -> str:
     services: Services = request.app.state.services
-    secret = getattr(request.state, "form", None) or request.cookies.get(FORM, "")
+    secret = getattr(request.state, "form", None) or request.cookies.get(cookie_name(request, FORM), "")
     return hmac.new(services.secret, f"csrf:form:{secret}".encode(), hashlib.sha256).hexdigest() if secret else ""
 
 

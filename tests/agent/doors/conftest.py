@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -48,17 +49,19 @@ def browser(bench: Bench) -> Browser:
     return Browser(create_app(bench.services))
 
 
-@pytest.fixture
-def full(bench: Bench) -> Callable[..., str]:
-    """Call it for an incident that has gone through the whole loop; gives its id."""
+def whole_incident(bench: Bench, **named: Any) -> str:
+    """An incident that has gone through the whole loop; gives its id."""
     from agent.pipeline.report import write_report
     from agent.store import queries
     from tests.agent.reports.story import Story, day
 
-    def make(**named: Any) -> str:
-        with bench.services.store.write() as session:
-            story = Story(session, **named).whole()
-            write_report(bench.services, session, queries.spec_of(session, story.name), story.incident, day(43))
-            return story.incident.id
+    with bench.services.store.write() as session:
+        story = Story(session, **named).whole()
+        write_report(bench.services, session, queries.spec_of(session, story.name), story.incident, day(43))
+        return story.incident.id
 
-    return make
+
+@pytest.fixture
+def full(bench: Bench) -> Callable[..., str]:
+    """Call it for an incident that has gone through the whole loop; gives its id."""
+    return partial(whole_incident, bench)
