@@ -218,8 +218,13 @@ def shares(names: Mapping[str, float], then: Mapping[str, float], now_label: str
     }
     if max([*names.values(), *then.values()], default=0.0) > 0.8:
         data.update({"from": 0, "to": 1})
-    told = ", ".join(f"{visible(name, 40)} {round(100 * names.get(name, 0.0))} %" for name in order[:4])
-    return data, f"Share of each feature in how far the answers move, {now_label}: {told}."
+    told = ", ".join(
+        f"{visible(name, 40)} {round(100 * names.get(name, 0.0))}\u00a0%"
+        + (f" ({round(100 * then.get(name, 0.0))}\u00a0%)" if then else "")
+        for name in order[:4]
+    )
+    beside = f" ({then_label})" if then else ""
+    return data, f"Share of each column in how far the answers move, {now_label}{beside}: {told}."
 
 
 def pushes(values: Mapping[str, float], unit: str, most: int = 12) -> tuple[Chart, str]:

@@ -11,23 +11,19 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from agent.domain.errors import Conflict, Unavailable, WatchkeeperError
 from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import ModelName, RecordId, ServicesDep, Word
-from agent.doors.console import chart_data
+from agent.doors.console import chart_data, importance
 from agent.doors.console.distributions import read_distributions
 from agent.doors.console.model import seen
 from agent.doors.console.page import fragment, render
 from agent.doors.console.words import metric_name, number
 from agent.doors.guard import CONTENT_POLICY
 from agent.pipeline import deep_dive
-from agent.pipeline.model_process import ModelProcess
-from agent.pipeline.reference import reference_of
 from agent.store import queries
 from ml.models.registry import CHAMPION, VersionInfo
-from ml.results import Window
 from ml.spec import ModelSpec
 
 MOST_VERSIONS = 8
 MOST_TRIES = 5
-ROWS = 2_000
 FRAME_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; worker-src blob:; sandbox allow-scripts; frame-ancestors 'self'"
@@ -35,16 +31,6 @@ FRAME_POLICY = (
 """What Evidently's page may do: run its own scripts in an origin of its own, and reach nothing."""
 Tries = Annotated[int, Query(ge=0, le=MOST_TRIES)]
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-
-
-def process_of(request: Request, services: ServicesDep) -> ModelProcess:
-    """The process of this application that asks models."""
-    state = request.app.state
-    process: ModelProcess | None = getattr(state, "model_process", None)
-    if process is None:
-        registry = services.registry
-        process = state.model_process = ModelProcess(registry.uri, allow_pickle=registry.allow_pickle)
-    return process
 
 
 @router.get("/models/{name}/feature", dependencies=[needs("viewer")])
@@ -79,8 +65,9 @@ def show_versions(request: Request, services: ServicesDep, principal: PrincipalD
         return fragment(request, "model/failed.html", text=str(error))
     kept = infos[:MOST_VERSIONS]
     return fragment(
-        request, "model/versions.html", versions=kept, more=len(infos) - len(kept), lines=compared(spec, kept),
-        charts=_metric_charts(spec, kept), since={one["version"]: one["timestamp"] for one in ledger},
+        request, "model/versions.html", name=name, versions=kept, more=len(infos) - len(kept),
+        lines=compared(spec, kept), charts=_metric_charts(spec, kept),
+        since={one["version"]: one["timestamp"] for one in ledger},
     )  # fmt: skip
 
 
@@ -131,30 +118,25 @@ def _metric_charts(spec: ModelSpec, versions: list[VersionInfo]) -> tuple[dict[s
 
 @router.get("/models/{name}/importance", dependencies=[needs("viewer")])
 def show_importance(
-    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, again: Tries = 0
+    request: Request, services: ServicesDep, principal: PrincipalDep, name: ModelName, of: Word = "", again: Tries = 0
 ) -> Response:
+    """Of the version that answers, now and in the reference; `of=versions`: of it and its rival."""
     with services.store.read() as session:
         spec = seen(services, session, principal, name)
-        run, ledger = queries.latest_run(session, name), queries.deployments(session, name)
-        version = ledger[-1]["version"] if ledger else run.champion if run else None
-        if run is None or version is None:
-            return fragment(request, "model/importance.html", shares=None, version=None, method="")
-        key = (name, version, run.id)
-        kept = getattr(request.app.state, "importances", None)
-        if kept is None:
-            kept = request.app.state.importances = {}
-        try:
-            if key not in kept:
-                then = reference_of(services, session, spec, version, run.window_end).frame
-                now = services.log.read(spec, Window(run.window_start, run.window_end), most=ROWS)
-                kept.clear() if len(kept) > 500 else None
-                kept[key] = process_of(request, services).drivers(spec, version, then[:ROWS], now)
-        except (Conflict, Unavailable) as error:
-            return fragment(request, "model/later.html", name=name, text=str(error), again=again + 1, most=MOST_TRIES)
-        except WatchkeeperError as error:
-            return fragment(request, "model/failed.html", text=str(error))
-    found = kept[key]
+    try:
+        if of == "versions":
+            return fragment(request, "model/drivers.html", shares=importance.compared(request, services, spec))
+        found = importance.drivers_of(request, services, spec)
+    except (Conflict, Unavailable) as error:
+        return fragment(
+            request, "model/later.html", name=name, of=of, text=str(error), again=again + 1, most=MOST_TRIES
+        )
+    except WatchkeeperError as error:
+        return fragment(request, "model/failed.html", text=str(error))
+    if found is None:
+        return fragment(request, "model/importance.html", shares=None, version=None, method="")
     chart = chart_data.shares(found.now, found.then, "latest window", "reference")
+    version = importance.champion_of(services, name)
     return fragment(request, "model/importance.html", shares=chart, version=version, method=found.method)
 
 

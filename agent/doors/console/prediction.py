@@ -19,13 +19,13 @@ from agent.doors.access import PrincipalDep, needs
 from agent.doors.api.inputs import ModelName, ServicesDep, Word
 from agent.doors.console import chart_data
 from agent.doors.console.forms import Form
+from agent.doors.console.importance import process_of, two_of
 from agent.doors.console.model import seen
-from agent.doors.console.model_parts import process_of
 from agent.doors.console.page import fragment, render
 from agent.pipeline.model_process import Answered
 from agent.pipeline.services import Services
 from agent.store.tables import MonitorRun
-from ml.models.registry import CHAMPION, VersionInfo
+from ml.models.registry import CHAMPION
 from ml.results import Window
 from ml.spec import FeatureType, ModelSpec, Task
 
@@ -96,7 +96,7 @@ def answer_row(
     try:
         row = row_of(spec, form)
         infos = services.registry.versions(name)
-        asked = _asked(infos)
+        asked = two_of(infos)
         if not asked:
             raise NotFound(f"{name!r} has no version in the registry yet.")
         answers = process_of(request, services).answers(spec, asked, row, background)
@@ -111,14 +111,6 @@ def answer_row(
         request, "model/answers.html", said=said, drawn=drawn, champion=champion, aliases=aliases, spec=spec,
         verdict=_verdict(spec, said), how=HOW.get(next((one.method for one in answers if one.method), ""), ""),
     )  # fmt: skip
-
-
-def _asked(infos: list[VersionInfo]) -> list[str]:
-    """The champion, and who might replace it: the challenger, else the newest other version."""
-    champion = [info.version for info in infos if CHAMPION in info.aliases]
-    others = [info for info in infos if info.version not in champion]
-    rival = next((info for info in others if "challenger" in info.aliases), others[0] if others else None)
-    return champion + ([rival.version] if rival else [])
 
 
 def _said(spec: ModelSpec, one: Answered) -> str:

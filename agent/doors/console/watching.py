@@ -18,7 +18,7 @@ from agent.domain.proposal import LIVE, ProposalState
 from agent.doors.console.charts import Mark, Point, Span, sparkline
 from agent.pipeline.happenings import mark
 from agent.store import queries
-from agent.store.tables import Deployment, Incident, MeasurementRow, MonitorRun, Proposal
+from agent.store.tables import Deployment, Incident, MeasurementRow, Model, MonitorRun, Proposal
 from ml.results import Status
 from ml.spec import ModelSpec
 
@@ -78,7 +78,8 @@ class Book:
 
     def read(self, session: Session, now: datetime, replayed: bool) -> tuple[ModelRow, ...]:
         """Every model, by name."""
-        key = (mark(session), now.replace(second=0, microsecond=0))
+        known = session.scalar(select(func.count()).select_from(Model))
+        key = (mark(session), known, now.replace(second=0, microsecond=0))
         with self.lock:
             if self.key != key:
                 self.rows = tuple(_read(session, now, replayed, self.trends))
