@@ -95,6 +95,7 @@ CAUSE = {
         },
         {"id": "E4", "kind": "drift", "statement": "no input moved: largest index 0.04", "value": 0.04, "n": 1200},
     ],
+    "not_checked": [],
     "ruled_out": [{"what": "covariate_shift", "why": "no input moved", "evidence": ["E4"]}],
 }
 TRIAL = {
@@ -169,6 +170,7 @@ def happen(scene: Scene) -> str:
         )
         story.opened(DAY - 0.1)
         diagnosis = story.diagnosed(DAY - 0.05, **CAUSE)
+        diagnosis.onset = NOON - timedelta(hours=26)
         row = file_proposal(
             scene.services,
             session,
@@ -284,13 +286,12 @@ def take(camera: Camera) -> None:
     scene, slack = camera.scene, camera.scene.slack
     wanted = happen(scene)
     scene.settle()
-    ann = camera.page("ann", height=1250)
+    ann = camera.page("ann", width=1100, height=1330)
     root = scene.card("incident")
-    camera.go(ann, thread=root.ts)
     camera.shot("channel", ann)
-    camera.card(ann, root, "incident")
-    camera.go(ann)
-    camera.card(ann, scene.card(), "approval")
+    phone = camera.page("ann", width=360, height=780)
+    phone.evaluate("document.querySelectorAll('main article')[1].scrollIntoView()")
+    camera.shot("phone", phone)
     ann.locator('main button[data-action="approve"]').first.click()
     ann.wait_for_selector("#confirm[open]")
     camera.shot("confirm", ann.locator("#confirm"))
@@ -319,22 +320,22 @@ def take(camera: Camera) -> None:
     executor.run_ready(scene.services, worker="w1")
     scene.settle()
     assert scene.bench.proposal(wanted).state == "verifying", scene.bench.proposal(wanted)
-    talk(camera, ann)
+    helped(scene)
+    ann.set_viewport_size({"width": 1280, "height": 1250})
+    camera.go(ann, thread=root.ts)
+    camera.shot("thread", ann)
+    dark = camera.page("ann", dark=True, height=1250)
+    camera.go(dark, thread=root.ts)
+    camera.shot("dark", dark)
     ask_for_retraining(scene)
     camera.go(ann)
     camera.card(ann, scene.cards("approval")[-1], "high-risk")
-    home(camera, ann)
-    helped(scene)
-    camera.go(ann, thread=root.ts)
-    camera.card(ann, next(one for one in scene.cards("approval") if one.ts != scene.cards("approval")[-1].ts), "final")
-    camera.shot("thread", ann)
+    talk(camera)
+    home(camera)
     watch(camera, cat)
     storm(scene)
     camera.go(ann, "#bike-demand")
     camera.card(ann, slack.messages("#bike-demand")[-1], "digest")
-    camera.go((dark := camera.page("ann", dark=True, height=1250)), thread=root.ts)
-    camera.shot("dark", dark)
-    camera.shot("phone", camera.page("ann", width=360, height=780))
 
 
 def helped(scene: Scene) -> None:
@@ -348,28 +349,26 @@ def helped(scene: Scene) -> None:
     scene.settle()
 
 
-def talk(camera: Camera, page: Any) -> None:
-    slack = camera.scene.slack
+def talk(camera: Camera) -> None:
+    page, slack = camera.page("cat", height=720), camera.scene.slack
     slack.say("cat", CHANNEL, "@watchkeeper why did churn fall, and what was done?")
     asked = next(one for one in slack.messages(CHANNEL) if "what was done" in one.text)
     camera.go(page, thread=asked.ts)
     camera.shot("conversation", page.locator("#thread"))
 
 
-def home(camera: Camera, page: Any) -> None:
+def home(camera: Camera) -> None:
+    page = camera.page("ann", height=640)
     camera.scene.slack.open_home("ann")
     camera.go(page, "@", tab="home")
-    camera.shot("home", page.locator("main"))
-    camera.scene.slack.open_assistant("ann", about=CHANNEL)
-    camera.go(page, "@")
-    camera.shot("agent", page.locator("main"))
+    camera.shot("home", page)
 
 
 def watch(camera: Camera, page: Any) -> None:
     for text in ("status", "approvals"):
         camera.scene.slack.command("cat", CHANNEL, "/watch", text)
-        camera.go(page)
-        camera.card(page, [one for one in camera.scene.slack.workspace.messages if one.only][-1], f"watch-{text}")
+    camera.go(page)
+    camera.card(page, [one for one in camera.scene.slack.workspace.messages if one.only][-1], "watch-approvals")
 
 
 def main(out: Path) -> None:

@@ -34,6 +34,12 @@ STATES: dict[ProposalState, tuple[str, str]] = {
     S.SUPERSEDED: ("↪️", "Overtaken; nothing was done"),
     S.WITHDRAWN: ("↩️", "Withdrawn; nothing was done"),
 }
+DECIDED = {"approve": "approved", "reject": "rejected"}
+WHAT = {
+    **dict.fromkeys((S.PENDING, S.APPROVED, S.EXECUTING), "What will be done"),
+    **dict.fromkeys((S.REJECTED, S.EXPIRED, S.SUPERSEDED, S.WITHDRAWN), "What was proposed"),
+    S.FAILED: "What was tried",
+}
 
 
 def approval_card(view: ApprovalView, public_url: str = "") -> dict[str, Any]:
@@ -73,7 +79,8 @@ def _what(view: ApprovalView) -> list[Block]:
     ]
     if card.proposal.state == S.PENDING:
         pairs.append(("Decide by", when(card.proposal.approve_by)))
-    shown_blocks = [kit.section(f"{bold('What will be done')}\n{said(capital(card.does), 1500)}"), kit.fields(pairs)]
+    head = WHAT.get(S(card.proposal.state), "What was done")
+    shown_blocks = [kit.section(f"{bold(head)}\n{said(capital(card.does), 1500)}"), kit.fields(pairs)]
     if len(view.features) > MOST_FEATURES:
         names = ", ".join(code(name, 60) for name in view.features[:MOST_FEATURES])
         rest = len(view.features) - MOST_FEATURES
@@ -133,7 +140,7 @@ def _outcome(view: ApprovalView, icon: str, state: str) -> str:
     elif proposal.reason and proposal.state not in (S.SUCCEEDED, S.INCONCLUSIVE, S.VERIFYING):
         lines.append(f"_{said(proposal.reason, REASON)}_")
     for row in card.approvals:
-        word = "approved" if row.decision == "approve" else "rejected"
+        word = DECIDED[row.decision]
         why = f": {said(row.reason, REASON)}" if row.reason and row.reason != proposal.reason else ""
         lines.append(f"• {said(row.person, 80)} {word} {when(row.at)}{why}")
     watched = view.verification

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from agent.domain.proposal import ProposalState
+from agent.domain.wording import words
 from agent.pipeline.slack import blocks as kit
-from agent.pipeline.slack.approval import STATES, button_value, capital, fact_line, trial_line
+from agent.pipeline.slack.approval import DECIDED, STATES, button_value, capital, fact_line, trial_line
 from agent.pipeline.slack.blocks import Block
 from agent.pipeline.slack.records import ApprovalView
 from agent.pipeline.slack.text import bold, code, console, disarmed, link, said, when
@@ -46,7 +47,7 @@ def details_modal(view: ApprovalView, diagnosis: Diagnosis | None, public_url: s
     for name, value in card.parameters[:MOST_PARAMETERS]:
         parts.append(kit.section(f"{said(name, 80)}: {code(value, PARAMETER)}"))
     if proposal.why:
-        parts.append(kit.section(f"{bold('Why')}\n{said(proposal.why, 2500)}"))
+        parts.append(kit.section(f"{bold('Why')}\n{said(capital(proposal.why), 2500)}"))
     if card.trial is not None:
         parts.append(kit.section(f"{bold('Trial')}\n{trial_line(card.trial)}"))
     document = diagnosis.document if diagnosis is not None else {}
@@ -54,10 +55,13 @@ def details_modal(view: ApprovalView, diagnosis: Diagnosis | None, public_url: s
         parts.append(kit.section(bold("Evidence")))
         parts += [kit.section("\n".join(f"• {line}" for line in facts[at : at + 6])) for at in range(0, len(facts), 6)]
     if ruled := document.get("ruled_out", [])[:10]:
-        lines = [f"• {said(one.get('what', ''), 80)}: {said(one.get('why', ''), 200)}" for one in ruled]
+        lines = [
+            f"• {said(capital(words(str(one.get('what', '')))), 80)}: {said(one.get('why', ''), 200)}" for one in ruled
+        ]
         parts.append(kit.section(f"{bold('Ruled out')}\n" + "\n".join(lines)))
     for row in card.approvals[:20]:
-        parts.append(kit.context(f"{said(row.person, 80)}: {row.decision}, {when(row.at)}. {said(row.reason, 300)}"))
+        reason = f": {said(row.reason, 300)}" if row.reason else ""
+        parts.append(kit.context(f"{said(row.person, 80)} {DECIDED[row.decision]} {when(row.at)}{reason}"))
     page = console(public_url, f"/approvals/{proposal.id}")
     parts.append(kit.section(f"{bold('Digest')}\n{code(proposal.digest, 100)}"))
     parts.append(kit.context(f"{link(page, proposal.id)} · asked for by {said(proposal.requested_by, 80)}"))

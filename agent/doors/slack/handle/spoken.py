@@ -12,6 +12,7 @@ _BOLD = re.compile(r"\*\*(?=\S)([^\n*]{1,500}?)(?<=\S)\*\*")
 _BULLET = re.compile(r"(?m)^(\s*)[-*] ")
 _HEADING = re.compile(r"(?m)^#{1,6} +(.+)$")
 _RECORD = re.compile(r"\b([iptd])-[0-9a-hjkmnp-tv-z]{10}\b")
+_FACT = re.compile(r"(?<=[\[ ])d-[0-9a-hjkmnp-tv-z]{10}/(E\d{1,3})(?=[,\]])")
 _TALK = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]*)>")
 _ADDRESS = re.compile(r"<((?:https?|mailto):[^<>|]*)(?:\|([^<>]*))?>")
@@ -31,6 +32,15 @@ def question_of(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
 
 
+def short(text: str) -> str:
+    """Facts by their number alone, as on the card; the sources under the answer name them in full.
+
+    >>> short("It fell [i-7k2m9xq4c1, d-7k2m9xq4c1/E1, d-7k2m9xq4c1/E2].")
+    'It fell [i-7k2m9xq4c1, E1, E2].'
+    """
+    return _FACT.sub(r"\1", text)
+
+
 def to_markdown(text: str, public_url: str = "") -> str:
     """For `markdown_text`: the path of a record becomes an address of the console, no bracket can begin a mention.
 
@@ -42,7 +52,7 @@ def to_markdown(text: str, public_url: str = "") -> str:
         label, target = found[1], _target(found[2], public_url)
         return f"[{label}]({target})" if target else label
 
-    return _LINK.sub(linked, text).replace("<", "‹")
+    return _LINK.sub(linked, short(text)).replace("<", "‹")
 
 
 def to_mrkdwn(text: str, public_url: str = "") -> str:
@@ -60,7 +70,7 @@ def to_mrkdwn(text: str, public_url: str = "") -> str:
         kept.append(f"<{escaped(target)}|{escaped(label.replace('|', '¦'))}>")
         return f"\ue000{len(kept) - 1}\ue001"
 
-    text = _LINK.sub(linked, text.replace("\ue000", "").replace("\ue001", ""))
+    text = _LINK.sub(linked, short(text).replace("\ue000", "").replace("\ue001", ""))
     text = escaped(text)
     text = _HEADING.sub(r"*\1*", _BULLET.sub(r"\1• ", _BOLD.sub(r"*\1*", text)))
     for number, link in enumerate(kept):

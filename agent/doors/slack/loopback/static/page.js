@@ -117,7 +117,7 @@ function modal(state) {
     shownModal = open.id + open.hash;
     const act = (used, value) => send("click", { in: "modal", action: used.action_id, value });
     const numbered = open.blocks.map((item, number) => ({ ...item, block_id: item.block_id || "b" + number }));
-    const form = make("form", { on: { submit: (event) => { event.preventDefault(); send("submit", { values: values(form) }); } } },
+    const form = make("form", { tabindex: "-1", autofocus: !numbered.some((item) => item.type === "input"), on: { submit: (event) => { event.preventDefault(); send("submit", { values: values(form) }); } } },
       make("h2", {}, open.title.text), blocks(numbered, act, state),
       make("footer", {}, make("button", { type: "button", class: "button", on: { click: () => send("close", {}) } }, open.close ? open.close.text : "Close"),
         open.submit ? make("button", { class: "button primary" }, open.submit.text) : null));

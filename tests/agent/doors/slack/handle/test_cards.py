@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from agent import executor
 from agent.domain.policy import Rule
+from agent.domain.proposal import ProposalEvent
+from agent.store.changes import move_proposal, promise
+from agent.store.tables import Incident, Proposal, Verification
 from ml.models import deployment
-from tests.agent.doors.slack.handle.conftest import said
+from tests.agent.doors.slack.handle.conftest import CHANNEL, said
+from tests.agent.reports.story import Story, day
 from tools.actions import Risk
 
 TWO = {risk: Rule(approvals=2) for risk in Risk}
@@ -63,3 +68,41 @@ def test_incident_card_two_approvers_executed_verified_final(scene, rolled):
     for line in ("ann* approved", "ben* approved", "*Approved*", "rollback done", "rollback succeeded", "*Resolved*"):
         assert line in told, line
     assert not scene.undelivered()
+
+
+@pytest.mark.parametrize("ending", ["failed", "inconclusive", "broken off"])
+def test_the_card_ends_as_the_action_does(scene, ending):
+    """A retraining, of high risk, that somebody approved in the console."""
+    with scene.services.store.write() as session:
+        story = Story(session).watched(values={30: 14.0}).opened()
+        waiting = story.proposed(diagnosis=story.diagnosed()).id
+        promise(
+            session, key=f"proposal:{waiting}", recipient=CHANNEL, title="look", body="", kind="proposal",
+            subject=waiting, at=day(38),
+        )  # fmt: skip
+    scene.bench.clock.time = day(38.25)
+    scene.settle()
+    assert "approved in the console" in said(scene.card())
+    with scene.services.store.write() as session:
+        story, row = Story(session), session.get_one(Proposal, waiting)
+        story.incident = session.get_one(Incident, row.incident_id)
+        execution = story.approved(row)
+        if ending == "broken off":
+            move_proposal(session, row, ProposalEvent.START, at=day(39), actor="w1")
+            move_proposal(
+                session, row, ProposalEvent.ABORT, at=day(39), actor="w1", reason="the registry was out of reach"
+            )
+        else:
+            story.judged(row, story.executed(row, execution), ending)
+            session.scalars(select(Verification)).one().document = {"statement": f"What followed: {ending}."}
+    scene.settle()
+    shown = said(scene.card())
+    told = {
+        "failed": ("*Failed*", "What was tried", "What followed: failed."),
+        "inconclusive": ("nobody can say whether it helped", "What was done", "What followed: inconclusive."),
+        "broken off": ("*Failed*", "What was tried", "the registry was out of reach"),
+    }
+    for line in (*told[ending], "ana approved"):
+        assert line in shown, line
+    actions = [block for block in scene.card().blocks if block["type"] == "actions"]
+    assert [one["action_id"] for block in actions for one in block["elements"]] == ["details", "ask"]
