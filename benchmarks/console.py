@@ -1,8 +1,9 @@
 """The console under load: `python -m benchmarks.console [--users 100] [--seconds 60] [--streams 1000] [--short]`.
 
-One serving process over a workspace on SQLite, asked by another process on the same machine. 100 people look at pages
-and read each for 2 to 8 seconds; then 1,000 open pages listen to live events while changes are committed by a third
-party. Prints the time that each page takes, the time from a commit to each open page hearing of it, and the memory.
+One serving process over a workspace on SQLite, asked by another process on the same machine. 100 people, each signed
+in, look at pages and read each for 2 to 8 seconds; then 1,000 open pages of theirs listen to live events while changes
+are committed by a third party. Prints the time that each page takes, the time from a commit to each open page hearing
+of it, and the memory.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ import httpx
 
 from agent.bootstrap import build
 from agent.commands.workspace import init_workspace
+from agent.pipeline import people
+from agent.pipeline.report import write_report
 from agent.pipeline.services import Services
+from agent.pipeline.sessions import open_session
 from agent.settings import load_settings
-from agent.store import audit
+from agent.store import audit, queries
 from agent.store.tables import Incident, Proposal, Report
 
 SERVE = """
@@ -43,24 +47,27 @@ server.run()
 READS = (2.0, 8.0)
 
 
-def prepare(home: Path) -> tuple[Services, list[str]]:
-    """Ten models with their stories; the pages that people look at."""
+def prepare(home: Path, users: int) -> tuple[Services, list[str], list[str]]:
+    """Ten models with their stories; the pages that people look at; a session of each of them."""
     from tests.agent.conversation.offline.workspace import populate
-    from tests.agent.reports.story import Story
+    from tests.agent.reports.story import Story, day
 
     init_workspace(home, person="ann")
     services = build(load_settings({}, home=home))
     with services.store.write() as session:
         populate(session)
         for number in range(7):
-            Story(session, name=f"model-{number}").whole()
+            story = Story(session, name=f"model-{number}").whole()
+            write_report(services, session, queries.spec_of(session, story.name), story.incident, day(43))
+        everybody = [people.add(session, services, f"person {n}", role="approver", by="bench") for n in range(users)]
+        secrets = [open_session(session, services, person, how="bench").secret for person in everybody]
     with services.store.read() as session:
         incident, proposal = session.query(Incident.id).first()[0], session.query(Proposal.id).first()[0]
         reports = [row.id for row in session.query(Report).limit(1)]
     return services, [
         "/", "/approvals", f"/approvals/{proposal}", "/incidents", f"/incidents/{incident}", "/models/churn", "/alerts",
-        "/activity", "/reports", *(f"/reports/{one}" for one in reports), "/chat", "/settings",
-    ]  # fmt: skip
+        "/activity", "/reports", *(f"/reports/{one}" for one in reports), "/chat", "/settings", "/profile",
+    ], secrets  # fmt: skip
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:
@@ -73,38 +80,38 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else float("nan")
 
 
-async def look_around(base: str, pages: list[str], users: int, seconds: float) -> dict[str, list[float]]:
+async def look_around(base: str, pages: list[str], secrets: list[str], seconds: float) -> dict[str, list[float]]:
     """Seconds that each page took; an answer that is no page ends the benchmark."""
     took: dict[str, list[float]] = defaultdict(list)
     end = time.perf_counter() + seconds
-    limits = httpx.Limits(max_connections=users, max_keepalive_connections=users)
+    limits = httpx.Limits(max_connections=len(secrets), max_keepalive_connections=len(secrets))
     async with httpx.AsyncClient(base_url=base, limits=limits, timeout=30) as client:
 
         async def person(seed: int) -> None:
-            chance = random.Random(seed)
+            chance, headers = random.Random(seed), {"accept": "text/html", "cookie": f"watchkeeper={secrets[seed]}"}
             await asyncio.sleep(chance.uniform(0, READS[1]))
             while time.perf_counter() < end:
                 page, began = chance.choice(pages), time.perf_counter()
-                answer = await client.get(page, headers={"accept": "text/html"})
+                answer = await client.get(page, headers=headers)
                 took[page].append(time.perf_counter() - began)
                 assert answer.status_code == 200, (page, answer.status_code, answer.text[:300])
                 await asyncio.sleep(chance.uniform(*READS))
 
-        await asyncio.gather(*(person(seed) for seed in range(users)))
+        await asyncio.gather(*(person(seed) for seed in range(len(secrets))))
     return took
 
 
-async def listen(port: int, services: Services, streams: int, events: int) -> list[float]:
+async def listen(port: int, services: Services, secrets: list[str], streams: int, events: int) -> list[float]:
     """Seconds from each commit until each stream heard of it."""
     committed: dict[int, float] = {}
     waits: list[float] = []
     opened = 0
-    request = b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\r\n"
+    request = "GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\ncookie: watchkeeper={}\r\n\r\n"
 
-    async def stream() -> None:
+    async def stream(number: int) -> None:
         nonlocal opened
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
+        writer.write(request.format(secrets[number % len(secrets)]).encode())
         try:
             seq = 0
             while line := await reader.readline():
@@ -119,7 +126,7 @@ async def listen(port: int, services: Services, streams: int, events: int) -> li
 
     tasks = []
     for begin in range(0, streams, 100):
-        tasks += [asyncio.create_task(stream()) for _ in range(begin, min(begin + 100, streams))]
+        tasks += [asyncio.create_task(stream(number)) for number in range(begin, min(begin + 100, streams))]
         while opened < len(tasks) - 5:
             await asyncio.sleep(0.05)
     await asyncio.sleep(1)
@@ -153,17 +160,22 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     port = 20000 + os.getpid() % 20000
     with tempfile.TemporaryDirectory() as folder:
-        services, pages = prepare(Path(folder) / "watch")
+        services, pages, secrets = prepare(Path(folder) / "watch", given.users)
         process = subprocess.Popen([sys.executable, "-c", SERVE, str(services.home), str(port)])
         try:
-            run(given, process, services, pages, port)
+            run(given, process, services, pages, secrets, port)
         finally:
             process.terminate()
             process.wait(20)
 
 
 def run(
-    given: argparse.Namespace, process: subprocess.Popen[bytes], services: Services, pages: list[str], port: int
+    given: argparse.Namespace,
+    process: subprocess.Popen[bytes],
+    services: Services,
+    pages: list[str],
+    secrets: list[str],
+    port: int,
 ) -> None:
     base = f"http://127.0.0.1:{port}"
     for _ in range(300):
@@ -173,9 +185,9 @@ def run(
         except httpx.TransportError:
             time.sleep(0.2)
     for page in pages * 2:
-        httpx.get(base + page, timeout=60)
+        httpx.get(base + page, timeout=60, headers={"cookie": f"watchkeeper={secrets[0]}"}).raise_for_status()
     before = memory(process)
-    took = asyncio.run(look_around(base, pages, given.users, given.seconds))
+    took = asyncio.run(look_around(base, pages, secrets, given.seconds))
     print(f"{given.users} people for {given.seconds:.0f} s, each reading 2 to 8 s; load {os.getloadavg()[0]:.1f}")
     print(f"{'page':<28}{'asked':>7}{'median':>10}{'p95':>10}")
     for page, values in sorted(took.items()):
@@ -187,13 +199,13 @@ def run(
     print(f"{'all':<28}{len(every):>7}{whole}")
     after = memory(process)
     print(f"memory {before:.0f} MB before, {after:.0f} MB after")
-    waits = asyncio.run(listen(port, services, given.streams, given.events))
+    waits = asyncio.run(listen(port, services, secrets, given.streams, given.events))
     print(f"{given.streams} streams, {given.events} events: {len(waits)} of {given.streams * given.events} heard")
     print(
         f"from commit to reader: median {quantile(waits, 0.5) * 1000:.0f} ms, p99 {quantile(waits, 0.99) * 1000:.0f} ms"
     )
     print(f"memory {memory(process):.0f} MB; load {os.getloadavg()[0]:.1f}")
-    again = asyncio.run(listen(port, services, given.streams, given.events // 2))
+    again = asyncio.run(listen(port, services, secrets, given.streams, given.events // 2))
     print(f"once more: p99 {quantile(again, 0.99) * 1000:.0f} ms; memory {memory(process):.0f} MB")
 
 

@@ -23,7 +23,16 @@ ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE = 60_000
+"""Milliseconds that a condition may take on a busy machine."""
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser on a machine that does much else takes its time: what hangs is ended later than elsewhere."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +41,9 @@ def chromium() -> Iterator[Any]:
     found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no Chromium was found ({', '.join(NAMES)}); set CHROMIUM to its path")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGS)
@@ -91,7 +102,7 @@ class Tab:
         self.errors: list[str] = []
         self.foreign: list[str] = []
         self.page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", self._asked)
@@ -108,16 +119,32 @@ class Tab:
         self.page.goto(self.address + path, wait_until="load")
         return self.page
 
+    def turn(self, dark: bool) -> None:
+        """Dark or light, as at sunset; colours fade into each other, and what moves for ever is not waited for."""
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self.page.evaluate(
+            """Promise.allSettled(document.getAnimations()
+               .filter(one => one.effect.getComputedTiming().iterations !== Infinity).map(one => one.finished))"""
+        )
+
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""
         root = "document.documentElement"
         return int(self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
 
-    def axe(self) -> list[str]:
-        """What axe-core finds serious or critical."""
+    def widest(self) -> str:
+        """The elements that stick out, for whoever has to mend it."""
+        script = """[...document.querySelectorAll('body *')]
+            .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+            .slice(0, 5).map(one => one.outerHTML.slice(0, 100)).join(' | ')"""
+        return str(self.page.evaluate(script))
+
+    def axe(self, rules: list[str] | None = None) -> list[str]:
+        """What axe-core finds serious or critical; by some of its rules alone, where only their matter has changed."""
         if not self.page.evaluate("typeof window.axe === 'object'"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        found = self.page.evaluate("options => axe.run(document, options)", options)
         return [
             f"{one['impact']} {one['id']}: {one['nodes'][0]['html'][:160]} {one['nodes'][0].get('failureSummary', '')}"
             for one in found["violations"]

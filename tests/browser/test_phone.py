@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Served, Tab
+from tests.browser.conftest import PATIENCE, Served, Tab
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_message_is_shown_and_opens_the_proposal(served: Served, waiting: str,
     found: list[dict[str, Any]] = []
     cdp.on("ServiceWorker.workerRegistrationUpdated", lambda event: found.extend(event["registrations"]))
     cdp.send("ServiceWorker.enable")
-    page.wait_for_timeout(200)
+    _until(page, lambda: found)
     said = {"title": "Rollback of churn waits", "body": "risk medium", "url": f"/approvals/{waiting}", "tag": waiting}
     options = {"origin": window.address, "registrationId": found[-1]["registrationId"], "data": json.dumps(said)}
     cdp.send("ServiceWorker.deliverPushMessage", options)
@@ -91,11 +92,15 @@ def test_a_message_is_shown_and_opens_the_proposal(served: Served, waiting: str,
 
 
 def _until_shown(page: Any) -> list[str]:
-    for _ in range(50):
-        shown: list[str] = page.evaluate(
-            "navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.map(one => one.title))"
-        )
-        if shown:
-            return shown
-        page.wait_for_timeout(100)
-    return []
+    script = "navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.map(one => one.title))"
+    shown: list[str] = _until(page, lambda: page.evaluate(script))
+    return shown
+
+
+def _until(page: Any, look: Callable[[], Any]) -> Any:
+    """What `look` finds; the browser's events come in while it waits."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not (found := look()) and time.monotonic() < end:
+        page.wait_for_timeout(50)
+    assert found, "nothing came"
+    return found

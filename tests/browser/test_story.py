@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,8 @@ from agent.store.tables import Approval, Execution, Proposal
 from tests.browser.conftest import Served, Tab
 from tests.browser.workspace import LOOK
 
-SECOND = 3_000
-"""Within a second, on a machine that has one; in milliseconds."""
+SECOND = 1_000 * float(os.environ.get("WITHIN", "60"))
+"""Within a second (WITHIN=1), on a machine that has one; in milliseconds. A busy machine catches only what hangs."""
 PASSWORD = "a long watch at sea"
 
 
@@ -45,7 +46,7 @@ def test_from_signing_in_to_the_report(served: Served, tab: Callable[..., Tab], 
     expect(page.locator("body")).to_have_class(re.compile("live"))
 
     wanted = world.submit(place.go_wrong).result(120)  # the incident arises, and the page that stands open says so
-    expect(page.locator(".places a[href='/approvals'] .count")).to_contain_text("1", timeout=5_000)
+    expect(page.locator(".places a[href='/approvals'] .count")).to_contain_text("1")
     with place.services.store.read() as session:
         incident = session.get_one(Proposal, wanted).incident_id
     page.goto(window.address + f"/incidents/{incident}")
@@ -62,12 +63,13 @@ def test_from_signing_in_to_the_report(served: Served, tab: Callable[..., Tab], 
     page.keyboard.press("j")
     page.keyboard.press("a")
     card = page.locator(f"#{wanted}")
-    expect(card.locator("details.approve")).to_have_attribute("open", "")
-    card.get_by_role("button", name=re.compile("^Yes")).click()
+    expect(card.locator("details.approve")).to_have_attribute("open", "")  # by keys alone, to the end
+    expect(card.locator("details.approve input:focus")).to_have_count(1)  # the cursor is in the note
+    page.keyboard.press("Enter")
     page.wait_for_url(window.address + f"/approvals/{wanted}")
     expect(page.locator("#lead .pill")).to_contain_text("approved")
     assert world.submit(place.execute).result(120) == 1
-    expect(page.locator("#lead .pill")).to_contain_text("verifying", timeout=5_000)
+    expect(page.locator("#lead .pill")).to_contain_text("verifying")
     assert place.services.registry.alias("churn", "champion") == "1"
 
     def recover() -> None:
@@ -78,7 +80,7 @@ def test_from_signing_in_to_the_report(served: Served, tab: Callable[..., Tab], 
                     return
 
     world.submit(recover).result(120)
-    expect(page.locator("#lead .pill")).to_contain_text("succeeded", timeout=5_000)
+    expect(page.locator("#lead .pill")).to_contain_text("succeeded")
     page.goto(window.address + "/reports?model=churn")
     page.locator("#list th a").first.click()
     assert page.locator("iframe").get_attribute("sandbox") == "allow-popups"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Response
@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import NotAllowed, NotFound
-from agent.domain.roles import Role, Scope, reaches
 from agent.doors.access import Principal, PrincipalDep, needs
 from agent.doors.api.inputs import (
     MOST_ITEMS,
@@ -25,6 +24,7 @@ from agent.doors.api.paging import Page, part
 from agent.doors.api.problems import RESPONSES
 from agent.doors.changed import Changed
 from agent.doors.idempotency import ApiRoute
+from agent.doors.own_token import make_own
 from agent.pipeline import people, set_up, tokens
 from agent.pipeline.services import Services
 from agent.store.tables import ApiToken, Person
@@ -219,20 +219,13 @@ def make_token(
     services: ServicesDep, principal: PrincipalDep, body: TokenBody, idempotency_key: IdempotencyKey = None
 ) -> TokenMade:
     """Made by a person in a browser, never by a token; within what they may themselves."""
-    if principal.kind != "person":
-        raise NotAllowed("A token is made by a person who is signed in, or with `watchkeeper token create`.")
-    beyond = {Scope.DECIDE: Role.APPROVER, Scope.ADMIN: Role.ADMIN, Scope.PROPOSE: Role.OPERATOR}
-    for scope in body.scopes:
-        if not reaches(principal.role, beyond.get(Scope(scope), Role.VIEWER)):
-            raise NotAllowed(f"The scope {scope!r} is more than your role {principal.role} may.")
-    made = tokens.create(
+    made = make_own(
         services,
+        principal,
         name=body.name,
-        person=principal.name,
         scopes=body.scopes,
         models=body.models,
-        audience=tokens.api_audience(services.public_url),
-        life=timedelta(days=body.days),
+        days=body.days,
         agent=body.agent,
     )
     return TokenMade(**read_token(services, made.row).model_dump(), token=made.secret)
