@@ -105,13 +105,22 @@ def unpacked(archive: Path, into: Path) -> dict[str, Any]:
         raise InvalidInput(f"There is no file {archive}; `watchkeeper backup` writes one.") from None
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked ({error.strerror or error}).") from None
-    if not isinstance(told, dict) or told.get("form") != FORM or not isinstance(told.get("files"), dict):
+    if not isinstance(told, dict) or told.get("form") != FORM or not _is_complete(told):
         raise InvalidInput(f"{archive} is not a whole backup of this version of Watchkeeper; nothing was done.")
     if wrong := sorted(
         name for name in found.keys() | told["files"].keys() if found.get(name) != told["files"].get(name)
     ):
         raise InvalidInput(f"{archive}: {wrong[0]!r} is missing or not as it was put in; nothing was done.")
     return told
+
+
+def _is_complete(told: dict[str, Any]) -> bool:
+    mlflow = told.get("mlflow")
+    return (
+        isinstance(told.get("files"), dict)
+        and all(isinstance(told.get(name), str) for name in ("home", "taken_at"))
+        and (mlflow is None or (isinstance(mlflow, str) and _is_in_place(HOME + mlflow)))
+    )
 
 
 def _is_in_place(name: str) -> bool:

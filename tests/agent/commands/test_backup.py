@@ -225,9 +225,12 @@ def another_byte(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     members[0] = (member, held[:-1] + bytes([held[-1] ^ 1]))
 
 
-def newer_form(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
-    member, held = members[-1]
-    members[-1] = (member, json.dumps(json.loads(held) | {"form": 2}).encode())
+def said_otherwise(**said: object) -> Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]:
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        member, held = members[-1]
+        members[-1] = (member, json.dumps(json.loads(held) | said).encode())
+
+    return change
 
 
 def a_link(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
@@ -242,7 +245,9 @@ def test_what_is_no_whole_backup_brings_nothing_back(full_house: Full, tmp_path_
     changes = {
         "out": renamed("home/../../out"), "absolute": renamed("/tmp/out"), "other": renamed("etc/x"),
         "missing": lambda members: members.pop(1), "twice": lambda members: members.insert(0, members[0]),
-        "list": lambda members: members.pop(), "byte": another_byte, "form": newer_form, "link": a_link,
+        "list": lambda members: members.pop(), "byte": another_byte, "form": said_otherwise(form=2),
+        "elsewhere": said_otherwise(mlflow="../../out.db"), "nowhere": said_otherwise(home=None),
+        "link": a_link,
     }  # fmt: skip
     wrong = [altered(archive, elsewhere / f"{name}.tar.gz", change) for name, change in changes.items()]
     for name, held in {

@@ -74,19 +74,20 @@ def test_an_admin_of_some_models_and_a_token_that_reads_see_no_people(place: Pla
 KEYS = {"p256dh": "B" + "A" * 86, "auth": "A" * 22}
 
 
-@pytest.mark.parametrize(
-    "endpoint",
-    ["http://127.0.0.1:8001/invocations", "https://localhost/x", "https://[::1]/", "https://[", "ftp://x", "//x"],
+ENDPOINTS = (
+    "http://127.0.0.1:8001/invocations", "https://localhost/x", "https://[::1]/", "https://[", "ftp://x", "//x",
 )  # fmt: skip
-def test_no_device_makes_the_server_ask_itself(place: Place, endpoint: str) -> None:
+
+
+def test_no_device_makes_the_server_ask_itself(place: Place) -> None:
     """Where others can reach the console, a viewer cannot make it send requests to what else listens there."""
     place.person("root", "admin")
     place.services = replace(place.services, sign_in=SignIn(required=True))
     place.app = create_app(place.services)
     viewer = with_csrf(place.signed_in(place.person("ann")))
-    sent = viewer.post("/push/subscribe", json={"endpoint": endpoint, "keys": KEYS})
-    assert sent.status_code == 422, sent.text
-    assert sent.headers["content-type"].startswith("text/html") or "endpoint" in sent.text
+    for endpoint in ENDPOINTS:
+        sent = viewer.post("/push/subscribe", json={"endpoint": endpoint, "keys": KEYS})
+        assert (sent.status_code, "endpoint:" in sent.text) == (422, True), (endpoint, sent.text)
 
 
 def test_a_flood_without_a_name_holds_up_nobody_else(place: Place) -> None:
@@ -97,14 +98,17 @@ def test_a_flood_without_a_name_holds_up_nobody_else(place: Place) -> None:
     assert place.visitor(client=("10.0.0.2", 1)).get("/api/v1/me").status_code == 401
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_another_sites_form_writes_nothing(place: Place, kind: str) -> None:
+FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
+
+
+def test_another_sites_form_writes_nothing(place: Place) -> None:
     """Forms need no permission of the browser to be sent elsewhere: in whatever type they come, with the cookie."""
     root = place.signed_in(place.person("root", "admin"))
     body = '{"reason": "from another site"}'
-    for origin in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {}):
-        sent = root.post("/api/v1/freeze", content=body, headers={"content-type": kind, **origin})
-        assert sent.status_code == 403, origin
+    for kind in FORMS:
+        for origin in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {}):
+            sent = root.post("/api/v1/freeze", content=body, headers={"content-type": kind, **origin})
+            assert sent.status_code == 403, (kind, origin)
     assert root.get("/api/v1/freeze").json()["frozen"] is False
 
 

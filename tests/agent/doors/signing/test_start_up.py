@@ -22,6 +22,12 @@ HERE, THERE = "127.0.0.1:8000", "0.0.0.0:8000"
 PUBLIC = "https://watch.example.org"
 
 
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """What is shown here is what is said at the start; the tables are tried on both databases elsewhere."""
+    return f"sqlite:///{tmp_path / 'watchkeeper.db'}"
+
+
 @pytest.mark.parametrize(
     ("bind", "public", "person", "provider", "said"),
     [
