@@ -101,42 +101,47 @@ async def look_around(base: str, pages: list[str], secrets: list[str], seconds: 
     return took
 
 
+class Listener(asyncio.Protocol):
+    """An open page: notes when it hears of each event. No more than that, since all of them share one process."""
+
+    def __init__(self, secret: str, committed: dict[int, float], waits: list[float], opened: list[int]) -> None:
+        self.secret, self.committed, self.waits, self.opened = secret, committed, waits, opened
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        cookie = f"cookie: watchkeeper={self.secret}"
+        transport.write(f"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n{cookie}\r\n\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        if b"event: hello" in data:
+            self.opened.append(1)
+        if b"event: change" in data:
+            seq = int(data.partition(b"id: ")[2].partition(b"\n")[0])
+            if seq in self.committed:
+                self.waits.append(now - self.committed[seq])
+
+
 async def listen(port: int, services: Services, secrets: list[str], streams: int, events: int) -> list[float]:
     """Seconds from each commit until each stream heard of it."""
     committed: dict[int, float] = {}
     waits: list[float] = []
-    opened = 0
-    request = "GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\ncookie: watchkeeper={}\r\n\r\n"
-
-    async def stream(number: int) -> None:
-        nonlocal opened
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request.format(secrets[number % len(secrets)]).encode())
-        try:
-            seq = 0
-            while line := await reader.readline():
-                if line.startswith(b"event: hello"):
-                    opened += 1
-                elif line.startswith(b"id: "):
-                    seq = int(line[4:])
-                elif line.startswith(b"event: change") and seq in committed:
-                    waits.append(time.perf_counter() - committed[seq])
-        finally:
-            writer.close()
-
-    tasks = []
-    for begin in range(0, streams, 100):
-        tasks += [asyncio.create_task(stream(number)) for number in range(begin, min(begin + 100, streams))]
-        while opened < len(tasks) - 5:
-            await asyncio.sleep(0.05)
+    opened: list[int] = []
+    loop, pages = asyncio.get_running_loop(), []
+    for number in range(streams):
+        secret = secrets[number % len(secrets)]
+        pages.append(
+            await loop.create_connection(lambda one=secret: Listener(one, committed, waits, opened), "127.0.0.1", port)
+        )
+    while len(opened) < streams:
+        await asyncio.sleep(0.05)
     await asyncio.sleep(1)
     for number in range(events):
         await asyncio.to_thread(_commit, services, number, committed)
         await asyncio.sleep(random.uniform(0.4, 0.9))
     await asyncio.sleep(2)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for transport, _ in pages:
+        transport.close()
     return waits
 
 

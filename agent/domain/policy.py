@@ -9,6 +9,7 @@ import hashlib
 import unicodedata
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -158,11 +159,19 @@ def parse_policy(text: str, source: str = "approvals.yaml") -> Policy:
 
 
 def load_policy(path: Path) -> Policy:
-    """Read `approvals.yaml`; a missing file is a policy that allows nobody. Raises: InvalidInput."""
+    """Read `approvals.yaml`; a missing file is a policy that allows nobody. Raises: InvalidInput.
+
+    The file is read each time, so that a change holds at once; the same text is taken apart once.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return Policy()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: cannot be read ({error}).") from None
-    return parse_policy(text, str(path))
+    return _parsed(text, str(path))
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, source: str) -> Policy:
+    return parse_policy(text, source)
