@@ -51,6 +51,8 @@ def test_approving_is_two_taps_away(served: Served, waiting: str, tab: Callable[
     box = yes.bounding_box()
     assert box is not None
     assert box["height"] >= 44
+    assert window.axe() == []  # the form as it stands open
+    assert window.overflow() == 0
 
 
 def test_without_a_connection_it_says_so(served: Served, tab: Callable[..., Tab]) -> None:
