@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agent.domain.notifying import DECISIONS, parse_notifications
 from agent.domain.policy import Policy
+from agent.store.tables import DELIVERY_STATES
 from ml.spec import parse_spec
 from tools.actions import CHARACTER, Risk
 
@@ -57,6 +59,19 @@ def test_the_risks_that_are_shown_are_those_of_the_table():
     shown = dict(re.findall(r"^\| (low|medium|high) \| (.+) \|$", page, re.MULTILINE))
     for risk in Risk:
         assert set(re.findall(r"`(\w+)`", shown[risk])) == {kind for kind, c in CHARACTER.items() if c.risk is risk}
+
+
+def test_the_routes_that_are_shown_are_ones_and_every_kind_is_explained():
+    page = "docs/how-to/notifications.md"
+    first, phone = [parse_notifications(block) for block in yaml_blocks(page)]
+    assert (len(first.routes), phone.routes[0].to) == (5, "apprise")
+    assert set(re.findall(r"`(\w+)`", text_of(page))) >= {
+        *DECISIONS,
+        "incident",
+        "report",
+        "verified",
+        *DELIVERY_STATES,
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

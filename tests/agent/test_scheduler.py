@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
+import pytest
 from sqlalchemy import select
 
 from agent import scheduler
+from agent.domain.notifying import parse_notifications
 from agent.pipeline.approve import approve
+from agent.pipeline.notify import Courier
+from agent.store.changes import promise
 from agent.store.tables import Model, MonitorRun, Slot
 from ml.models import deployment
+from notifications.message import Receipt
 
 OTHER = "name: {name}\ntask: binary\nfeatures: {{x: {{type: numeric}}}}\nmetric: accuracy\n"
 
@@ -79,3 +86,42 @@ def test_a_stored_spec_that_can_no_longer_be_read_stops_no_other_model(bench):
     with bench.services.store.write() as session:
         session.add(Model(name="another", spec="name: another\nretired_key: 1", registered_at=bench.clock()))
     assert scheduler.watch_due(bench.services, "a") == 1
+
+
+class Stuck:
+    """A channel whose every call hangs until it is let go."""
+
+    pace = 0.0
+
+    def __init__(self):
+        self.reached, self.free = Event(), Event()
+
+    def deliver(self, message):
+        self.reached.set()
+        self.free.wait(60)
+        return Receipt()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_channel_that_hangs_holds_up_neither_another_one_nor_the_watch(bench):
+    stuck, routes = Stuck(), parse_notifications("routes: [{to: mail, address: ann@example.com}]")
+    services = replace(bench.services, channels={"mail": stuck}, notifications=lambda: routes)
+    with services.store.write() as session:
+        promise(session, key="k:1", recipient="#a", title="t", body="b", subject="s", at=bench.clock())
+    courier = Courier(services)
+    courier.tick()
+    assert stuck.reached.wait(60)
+    scheduler.watch_due(services, "a")
+    with services.store.write() as session:
+        assert session.scalars(select(Slot.finished_at)).one() is not None, "the watch goes on"
+        promise(session, key="k:2", recipient="#a", title="t", body="b", subject="s", at=bench.clock())
+    told = services.home / "notifications.jsonl"
+    for _ in range(600):
+        courier.tick()
+        if told.exists() and len(told.read_text().splitlines()) == 2:
+            break
+        Event().wait(0.05)
+    assert [json.loads(line)["key"] for line in told.read_text().splitlines()] == ["k:1", "k:2"]
+    assert not stuck.free.is_set()
+    stuck.free.set()
+    courier.close()

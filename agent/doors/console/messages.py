@@ -121,7 +121,7 @@ def _page(
             status=status,
             session=session,
             name=name,
-            wishes=given if given is not None else told,
+            wishes=told if given is None else {**{key: told[key] for key in told if key[:5] != "kind_"}, **given},
             others=sorted(set(kept.channels) - {MAIL, SLACK}),
             ready={channel: channel in services.channels for channel in (MAIL, SLACK)},
             restricted=list(me.models) if me is not None else [],

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.orm import Session
 
 from agent.domain.errors import WatchkeeperError
-from agent.domain.notifying import UPDATE
+from agent.domain.notifying import DECISIONS, UPDATE
 from agent.domain.wording import visible
 from agent.pipeline.event import DIGEST, Event, Post
+from agent.pipeline.mail.deciding import facts_of
 from agent.pipeline.services import Services
 from agent.pipeline.unsubscribe import link_of
 from agent.store.tables import Incident, Proposal, Report
@@ -45,6 +46,7 @@ SORTS = {
     "alert": "Alert of another program",
     "test": "A test",
 }
+TO_BE_TYPED = ("See: watchkeeper ", "Decide: watchkeeper ")
 MOST_LINES, MOST_LISTED = 60, 30
 
 
@@ -55,19 +57,41 @@ def compose(services: Services, session: Session, event: Event) -> Sequence[Post
     link, action = _link(services, event)
     unsubscribe = link_of(services, "mail", event.address)
     files = [*_pictures(services, session, event), *_report(session, event)]
-    html = letter_html(event, files, link, action, unsubscribe)
+    facts = _facts(services, session, event)
+    html = letter_html(event, files, link, action, unsubscribe, facts=facts, url=services.public_url.rstrip("/"))
     footer = [f"{action}: {link}"] if link else []
     footer += [f"Unsubscribe: {unsubscribe}"] if unsubscribe else []
-    body = "\n\n".join([event.body, "\n".join(footer)]).strip()
+    told = "\n".join(f"{label}: {text}" for label, text in facts)
+    body = "\n\n".join(part for part in (event.body, told, "\n".join(footer)) if part).strip()
     document = {"html": html, "unsubscribe": unsubscribe, "topic": event.topic}
     return [Post(Message(event.key, event.address, _one_line(event.title), body, document, files=tuple(files)))]
 
 
-def letter_html(event: Event, files: Sequence[File], link: str, action: str, unsubscribe: str) -> str:
-    """The HTML part: tables and inline styles, which is what mail programs understand."""
+def _facts(services: Services, session: Session, event: Event) -> list[tuple[str, str]]:
+    """What there is to decide on, as it is now."""
+    proposal = session.get(Proposal, event.subject) if event.kind in DECISIONS and event.subject[:2] == "p-" else None
+    return facts_of(services, session, proposal) if proposal is not None else []
+
+
+def letter_html(
+    event: Event,
+    files: Sequence[File],
+    link: str,
+    action: str,
+    unsubscribe: str,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    url: str = "",
+) -> str:
+    """The HTML part: tables and inline styles, which is what mail programs understand.
+
+    url: where the console is. What is to be typed is left away where there is a button for it.
+    """
     digest = event.kind == DIGEST
     events: list[dict[str, Any]] = list(event.document.get("events", ())) if digest else []
     lines = [] if digest else [line for line in event.body.splitlines() if line.strip()]
+    if link:
+        lines = [line for line in lines if not line.startswith(TO_BE_TYPED)]
     return _template().render(
         title=_one_line(event.title),
         preview=visible(lines[0], 140) if lines else "",
@@ -77,10 +101,16 @@ def letter_html(event: Event, files: Sequence[File], link: str, action: str, uns
         colour=COLOURS.get(event.severity, COLOURS["info"]),
         lines=[visible(line, 2000) for line in lines[:MOST_LINES]],
         listed=[
-            {"title": visible(str(item["title"]), 300), "colour": COLOURS.get(str(item["severity"]), COLOURS["info"])}
+            {
+                "title": visible(str(item["title"]), 300),
+                "colour": COLOURS.get(str(item["severity"]), COLOURS["info"]),
+                "severity": str(item["severity"]),
+                "link": f"{url}{path}" if url and (path := page_of(str(item["subject"]))) else "",
+            }
             for item in events[:MOST_LISTED]
         ],
         more=max(int(event.document.get("count", 0)) - MOST_LISTED, 0) if digest else 0,
+        facts=facts,
         pictures=[{"name": file.name, "alt": file.alt} for file in files if file.inline],
         attached=", ".join(file.name for file in files if not file.inline),
         link=link,
@@ -96,13 +126,19 @@ def _link(services: Services, event: Event) -> tuple[str, str]:
     url, subject = services.public_url.rstrip("/"), event.subject
     if not url:
         return "", ""
-    if subject.startswith("p-"):
-        return f"{url}/approvals/{subject}", "Look and decide" if event.kind in ("proposal", "reminder") else "Open it"
-    if subject.startswith("i-"):
-        return f"{url}/incidents/{subject}", "Open the incident"
-    if subject.startswith("t-"):
-        return f"{url}/reports/{subject}", "Open the report"
-    return url, "Open Watchkeeper"
+    decide = "Look and decide" if event.kind in DECISIONS else "Open it"
+    does = {"p-": decide, "i-": "Open the incident", "t-": "Open the report"}.get(subject[:2], "Open Watchkeeper")
+    return f"{url}{page_of(subject)}", does
+
+
+def page_of(subject: str) -> str:
+    """The console's page of a record; "" for what has none.
+
+    >>> page_of("p-1"), page_of("churn")
+    ('/approvals/p-1', '')
+    """
+    page = {"p-": "approvals", "i-": "incidents", "t-": "reports"}.get(subject[:2])
+    return f"/{page}/{subject}" if page else ""
 
 
 def _pictures(services: Services, session: Session, event: Event) -> list[File]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -26,6 +28,7 @@ from agent.doors.inbound import Workers
 from agent.pipeline import outside
 from agent.store.tables import Alert, Incident
 
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "alerts-from-others.md"
 BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 PATIENCE = 40.0
@@ -85,21 +88,15 @@ def us(bench):
 @pytest.fixture
 def alertmanager(us, tmp_path):
     """A function that tells Alertmanager of alerts, as Prometheus does."""
-    hook = {
-        "url": f"http://127.0.0.1:{us.port}/api/v1/webhooks/alertmanager",
-        "http_config": {"authorization": {"credentials": SECRET}},
-    }
-    route = {
-        "receiver": "watchkeeper",
-        "group_by": ["alertname"],
-        "group_wait": "500ms",
-        "group_interval": "1s",
-        "repeat_interval": "1h",
-    }
+    (tmp_path / "secret").write_text(SECRET)
+    (shown,) = re.findall(r"^```yaml\n(route:.+?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    wanted = yaml.safe_load(shown)  # what people copy, but for the address, the place of the secret, and the hurry
+    (hook,) = wanted["receivers"][0]["webhook_configs"]
+    hook["url"] = hook["url"].replace("https://watch.example.com", f"http://127.0.0.1:{us.port}")
+    hook["http_config"]["authorization"]["credentials_file"] = str(tmp_path / "secret")
+    wanted["route"] |= {"group_wait": "500ms", "group_interval": "1s", "repeat_interval": "1h"}
     config = tmp_path / "alertmanager.yml"
-    config.write_text(
-        yaml.safe_dump({"route": route, "receivers": [{"name": "watchkeeper", "webhook_configs": [hook]}]})
-    )
+    config.write_text(yaml.safe_dump(wanted))
     port = free_port()
     command = [
         BINARY, f"--config.file={config}", f"--storage.path={tmp_path / 'am'}",

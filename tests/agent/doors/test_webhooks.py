@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, select
@@ -162,6 +168,19 @@ def test_any_program_that_signs_may_tell_and_the_same_message_counts_once(door, 
     body = json.dumps({"type": "alert", "data": {"alerts": [over]}}).encode()
     assert door.post("/api/v1/webhooks/generic", content=body, headers=signed(bench, body, name="m2")).is_success
     assert worked(bench)[0][0].state == "resolved"
+
+
+def test_the_call_that_the_documentation_shows_is_taken(door, bench):
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "alerts-from-others.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```bash\n(.+?)^```", page, re.MULTILINE | re.DOTALL)
+    command = ["bash", "-euc", "curl() { printf '%s\\0' \"$@\"; }\n" + shown]
+    secret = {"PATH": os.environ["PATH"], "WATCHKEEPER_ALERTS_SECRET": SECRET}
+    words = subprocess.run(command, env=secret, capture_output=True, text=True, check=True).stdout.split("\0")
+    path = urlsplit(next(word for word in words if word.startswith("https://"))).path
+    headers = dict(word.split(": ", 1) for last, word in pairwise(words) if last == "-H")
+    answer = door.post(path, content=words[words.index("--data-binary") + 1].encode(), headers=headers)
+    assert (answer.status_code, answer.json()) == (202, {"alerts": 1, "new": True})
+    assert worked(bench)[0][0].title == "The feature store is a day old"
 
 
 def test_nobody_without_the_secret_or_the_signature_is_heard(door, bench):
