@@ -38,13 +38,13 @@
   }
   const axis = (c, more = {}) => ({ axisLine: { lineStyle: { color: c.line_strong } }, axisTick: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true }, splitLine: { lineStyle: { color: c.line } }, ...more });
 
-  // Names of marks that stand close take turns in two rows, and stay within the chart at its edges.
+  // Names of marks that stand close take turns in three rows, and stay within the chart at its edges.
   function marked(d) {
     const from = +new Date(d.points[0][0]), width = +new Date(d.points.at(-1)[0]) - from || 1, close = innerWidth < 600 ? 0.24 : 0.07;
     let last = -1, row = 0;
     return d.marks.map((m) => {
       const at = (+new Date(m.at) - from) / width;
-      row = at - last < close ? 1 - row : 0;
+      row = at - last < close ? (row + 1) % 3 : 0;
       last = at;
       return { xAxis: m.at, name: m.text, label: { distance: 3 + 12 * row, align: at > 0.96 ? "right" : at < 0.04 ? "left" : "center" } };
     });
@@ -56,7 +56,7 @@
       const points = d.points, at = (i) => points.map((p) => [p[0], p[i]]);
       const banded = points.map((p) => p[2] !== null && p[3] !== null);
       const bad = (p) => p[5] === "breach";
-      return { ...base(c), grid: { ...base(c).grid, top: marks.some((m) => m.label.distance > 3) ? 34 : 22 },
+      return { ...base(c), grid: { ...base(c).grid, top: 19 + Math.max(3, ...marks.map((m) => m.label.distance)) },
         xAxis: axis(c, { type: "time", splitLine: { show: false }, axisLabel: { color: c.soft, fontSize: 11, hideOverlap: true, formatter: scale(points[0][0], points.at(-1)[0]) } }),
         yAxis: axis(c, { type: "value", scale: true, splitNumber: 4, axisLine: { show: false }, axisLabel: { color: c.soft, formatter: short } }),
         dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
@@ -89,7 +89,7 @@
         xAxis: axis(c, { type: "category", data: d.times, splitLine: { show: false }, axisLabel: { color: c.soft, hideOverlap: true, lineHeight: 13, formatter: named(d.times[0], d.times.at(-1)) } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, triggerEvent: true, splitLine: { show: false }, axisLine: { show: false }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 180, overflow: "truncate", interval: 0 } }),
         tooltip: { ...base(c).tooltip, formatter: (q) => `${d.names[q.value[1]]}\n${when(d.times[q.value[0]])}\n${d.measure} ${short(q.value[2])}${q.value[3] ? ", beyond its bound" : ""}` },
-        visualMap: { min: 0, max: top, dimension: 2, calculable: false, orient: "horizontal", left: "right", bottom: 0, itemWidth: 9, itemHeight: 90, text: [short(top), `${d.measure} 0`], textStyle: { color: c.soft, fontSize: 10 }, inRange: { color: [c.faint, over(c.warn, c.surface, 45), over(c.bad, c.surface, 90)] } },
+        visualMap: { hoverLink: false, min: 0, max: top, dimension: 2, calculable: false, orient: "horizontal", left: "right", bottom: 0, itemWidth: 9, itemHeight: 90, text: [short(top), `${d.measure} 0`], textStyle: { color: c.soft, fontSize: 10 }, inRange: { color: [c.faint, over(c.warn, c.surface, 45), over(c.bad, c.surface, 90)] } },
         series: [{ type: "heatmap", data: d.cells, itemStyle: { borderColor: c.surface, borderWidth: 1 }, emphasis: { itemStyle: { borderColor: c.ink } }, label: { show: d.times.length <= 70, formatter: (q) => q.value[3] ? "•" : "", color: c.surface, fontSize: 10 } }] };
     },
     pair(d, c) {
@@ -104,7 +104,7 @@
       node.querySelector(".canvas").style.height = `${Math.max(6, d.names.length * (d.then.length ? 1.75 : 1.4) + 3)}rem`;
       const colour = !d.signed ? c.accent : (q) => q.value >= 0 ? c.accent : c.warn;
       return { ...base(c), grid: { left: 8, right: 52, top: d.then.length ? 26 : 4, bottom: 8, containLabel: true }, legend: d.then.length ? { top: 0, right: 0, itemWidth: 10, itemHeight: 8, textStyle: { color: c.soft, fontSize: 11 } } : undefined,
-        xAxis: axis(c, { type: "value", ...(d.from !== undefined ? { min: d.from, max: d.to } : {}), axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, hideOverlap: true, showMinLabel: d.from === undefined, showMaxLabel: d.from === undefined, formatter: show } }),
+        xAxis: axis(c, { type: "value", ...(d.from !== undefined ? { min: d.from, max: d.to, splitLine: { showMinLine: false, showMaxLine: false, lineStyle: { color: c.line } } } : {}), axisLine: { show: false }, splitNumber: 3, axisLabel: { color: c.soft, hideOverlap: true, showMinLabel: d.from === undefined, showMaxLabel: d.from === undefined, formatter: show } }),
         yAxis: axis(c, { type: "category", data: d.names, inverse: true, axisLine: { show: d.signed, onZero: true, lineStyle: { color: c.line_strong } }, axisLabel: { color: c.ink, fontSize: 11, width: innerWidth < 600 ? 90 : 150, overflow: "truncate", interval: 0 }, splitLine: { show: false } }),
         tooltip: { ...base(c).tooltip, trigger: "axis", axisPointer: { type: "shadow", shadowStyle: { color: mixed(c.soft, 10) } }, formatter: (q) => [d.names[q[0].dataIndex], ...q.map((s) => `${s.seriesName || ""} ${show(s.value)}`.trim())].join("\n") },
         series: [{ type: "bar", name: d.labels?.[0] ?? "", data: d.now, itemStyle: { color: colour, borderRadius: 2 }, label: { show: !d.then.length, position: "right", color: c.soft, fontSize: 11, formatter: (q) => show(q.value) }, barMaxWidth: 14 },
