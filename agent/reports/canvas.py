@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.reports import fonts
@@ -38,10 +39,19 @@ _STYLE: dict[Any, Any] = {
 
 
 def svg_of(drawn: Drawn, *, narrow: bool = False) -> str:
-    """The drawing as an `<svg>` element with its own colours, sized by its surroundings; `alt` is its title."""
+    """The drawing as an `<svg>` element with its own colours, sized by its surroundings; `alt` is its title.
+
+    The page and the PDF of one report show the same pictures: the last few are remembered.
+    """
+    return _svg_of(type(drawn), drawn.model_dump_json(), narrow)
+
+
+@lru_cache(maxsize=48)
+def _svg_of(kind: type[Drawn], document: str, narrow: bool) -> str:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    drawn = kind.model_validate_json(document)
     with mpl.rc_context({**_STYLE, "svg.hashsalt": f"watchkeeper-{type(drawn).__name__}-{narrow}"}):
         figure = _figure(drawn, narrow)
         FigureCanvasSVG(figure)
@@ -90,7 +100,7 @@ def _figure(drawn: Drawn, narrow: bool) -> Figure:
     axes = figure.add_subplot()
     match drawn:
         case HeatMap():
-            draw.heat_map(axes, drawn)
+            draw.heat_map(axes, drawn, narrow=narrow)
         case Bars():
             draw.bars(axes, drawn)
         case Importance():

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, LINE, BAND, ALARM = "#1b1f24", "#5b6570", "#d8dde3", "#0b5fa5", "#9cc4e4", "#b3261e"
 SHADES = ("#f1f6fb", "#cfe1f1", "#9cc4e4", "#5e9bd0", "#2a6fab", "#0b3f70")
 LONGEST_NAME = 26
-PRINTED_CELLS = 14
+PRINTED_CELLS, PRINTED_NARROW = 14, 7
 PALE = 3
 ON_SHADE = "#10151a"  # not of the page: a cell stays light at night
 
 
-def heat_map(axes: Axes, data: HeatMap) -> None:
-    """Rows by time: darker is more; hatched: not measured; framed: a rule was crossed there."""
+def heat_map(axes: Axes, data: HeatMap, *, narrow: bool = False) -> None:
+    """Rows by time: darker is more; hatched: not measured; framed: a rule was crossed there.
+
+    Cells are artists and not patches: the limits are known, and working them out from each cell takes half the time.
+    """
     from matplotlib.patches import Rectangle
 
     columns = len(data.ends)
@@ -33,17 +36,17 @@ def heat_map(axes: Axes, data: HeatMap) -> None:
         for x, value in enumerate(row):
             spot = (x, y)
             if value is None:
-                axes.add_patch(Rectangle(spot, 1, 1, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0))
+                axes.add_artist(Rectangle(spot, 1, 1, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0))
                 continue
             level = _level(value, top)
-            axes.add_patch(Rectangle(spot, 1, 1, facecolor=SHADES[level], edgecolor="white", linewidth=0.6))
-            if columns <= PRINTED_CELLS:
+            axes.add_artist(Rectangle(spot, 1, 1, facecolor=SHADES[level], edgecolor="white", linewidth=0.6))
+            if columns <= (PRINTED_NARROW if narrow else PRINTED_CELLS):
                 colour = ON_SHADE if level <= PALE else "white"
                 axes.text(x + 0.5, y + 0.5, shown(value), ha="center", va="center", fontsize=7, color=colour)
     for y, flags in enumerate(data.breached):
         for x, breached in enumerate(flags):
             if breached:
-                axes.add_patch(Rectangle((x + 0.06, y + 0.08), 0.88, 0.84, fill=False, edgecolor=ALARM, linewidth=1.3))
+                axes.add_artist(Rectangle((x + 0.06, y + 0.08), 0.88, 0.84, fill=False, edgecolor=ALARM, linewidth=1.3))
     for inside in (*axes.patches, *axes.texts):
         inside.set_in_layout(False)  # they are within the axes: measuring each would take seconds
     axes.set_xlim(0, max(columns, 1))

@@ -150,7 +150,7 @@ def _map(
     where: Sequence[ColumnElement[bool]],
     row: InstrumentedAttribute[str | None],
 ) -> HeatMap | None:
-    looks = _last_looks(session, spec.name, since, until)
+    looks = _last_looks(session, spec.name, since, until, where)
     found = session.execute(
         select(
             MeasurementRow.run_id, row, MeasurementRow.value, MeasurementRow.status, MeasurementRow.facts["current"]
@@ -192,11 +192,14 @@ def _map(
     )
 
 
-def _last_looks(session: Session, model: str, since: datetime, until: datetime) -> dict[str, datetime]:
-    """The last look of each of at most `MOST_SPANS` equal spans, by its id."""
+def _last_looks(
+    session: Session, model: str, since: datetime, until: datetime, where: Sequence[ColumnElement[bool]]
+) -> dict[str, datetime]:
+    """The last look of each of at most `MOST_SPANS` equal spans that measured what is wanted, by its id."""
+    measured = select(MeasurementRow.id).where(MeasurementRow.run_id == MonitorRun.id, *where).exists()
     rows = session.execute(
         select(MonitorRun.id, MonitorRun.window_end)
-        .where(MonitorRun.model == model, MonitorRun.window_end > since, MonitorRun.window_end <= until)
+        .where(MonitorRun.model == model, MonitorRun.window_end > since, MonitorRun.window_end <= until, measured)
         .order_by(MonitorRun.window_end)
     ).all()
     if not rows:

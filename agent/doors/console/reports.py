@@ -16,7 +16,7 @@ from agent.doors.api.reports import find_report
 from agent.doors.console import page
 from agent.doors.console.forms import Form
 from agent.doors.guard import CONTENT_POLICY
-from agent.pipeline.on_demand import write_period_report
+from agent.pipeline.reporting import Wanted, gather, keep, told
 from agent.store import queries
 from agent.store.tables import Report
 from ml.spec import parse_duration
@@ -24,6 +24,7 @@ from ml.spec import parse_duration
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 EACH = 40
 FORMATS = (("pdf", "PDF"), ("html", "HTML"), ("md", "Markdown"), ("json", "JSON"))
+MADE = {"period": "the watch", "comparison": "it beside the time before", "card": "a model card"}
 PERIODS = (("1d", "the last day"), ("7d", "the last week"), ("30d", "the last 30 days"), ("90d", "the last 90 days"))
 
 
@@ -48,7 +49,7 @@ def show_reports(
         more = str(request.url.include_query_params(cursor=after).query) if after else ""
         return page.render(
             request, "reports.html", session=session, reports=rows, models=models, kinds=kinds, model=model, kind=kind,
-            more=more, periods=PERIODS,
+            more=more, periods=PERIODS, made=list(MADE.items()),
         )  # fmt: skip
 
 
@@ -62,10 +63,15 @@ def show_report(request: Request, services: ServicesDep, id: RecordId) -> Respon
 
 @router.post("/reports", dependencies=[needs("operator", "propose")])
 def make_report(services: ServicesDep, principal: PrincipalDep, form: Form) -> Response:
-    """A report of a period, of one model or of all."""
+    """A report of a period, of one model or of all; a comparison; a model card."""
     model, period = form.get("model") or None, form.get("period", "7d")
+    kind = form.get("kind", "period")
+    if kind not in MADE:
+        raise InvalidInput(f"kind: choose one of {', '.join(MADE)}.")
     if period not in dict(PERIODS):
         raise InvalidInput(f"period: choose one of {', '.join(dict(PERIODS))}.")
     require_sight(principal, model, f"There is no model {(model or '')[:80]!r} that you may see.")
-    wanted = write_period_report(services, model, parse_duration(period))
-    return RedirectResponse(f"/reports/{wanted}", 303)
+    end = services.now()
+    wanted = Wanted(kind, model=model, start=end - parse_duration(period), end=end)  # type: ignore[arg-type]
+    made = keep(services, told(services, gather(services, wanted), principal.name or "reports"))
+    return RedirectResponse(f"/reports/{made}", 303)

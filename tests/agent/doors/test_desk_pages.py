@@ -111,8 +111,14 @@ def test_a_report_on_demand(bench: Bench, browser: Browser) -> None:
     page = read(browser, made.headers["location"])
     assert {"sandbox": "allow-popups"}.items() <= page.all("iframe")[0].items()
     assert browser.post("/reports", data={"model": "churn", "period": "1000y"}).status_code == 422
+    beside = browser.post("/reports", data={"model": "churn", "period": "30d", "kind": "comparison"})
+    assert "Comparison with the time before" in browser.get(f"/api/v1{beside.headers['location']}").text
+    assert browser.post("/reports", data={"model": "churn", "period": "7d", "kind": "novel"}).status_code == 422
     with bench.services.store.read() as session:
-        assert session.query(Report).one().model == "churn"
+        assert {(one.kind, one.model) for one in session.query(Report)} == {
+            ("period", "churn"),
+            ("comparison", "churn"),
+        }
     assert read(browser, "/reports?model=churn").all("iframe") == []
 
 
