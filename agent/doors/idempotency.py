@@ -89,8 +89,10 @@ def _unless_known(request: Request, answer: Response) -> Response:
 
 
 async def _names(request: Request, principal: Principal, key: str) -> tuple[str, str]:
-    """What the key is known by, and what was asked under it. Who asks is part of the first: keys are nobody else's."""
-    name = json.dumps([request.url.path, principal.kind, principal.name, key])
+    """What the key is known by, and what was asked under it. Who asks is part of the first: keys are nobody else's, and
+    another token of the same person may see less."""
+    who = principal.through if principal.kind in ("token", "agent") else principal.name
+    name = json.dumps([request.url.path, principal.kind, who, key])
     wanted = request.url.query.encode() + b"\0" + await request.body()
     return name, hashlib.sha256(wanted).hexdigest()
 

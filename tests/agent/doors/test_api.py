@@ -221,7 +221,7 @@ def test_a_question_is_answered_from_the_records(bench: Bench, browser: Browser)
 
 
 def test_versions_come_from_the_registry(bench: Bench, browser: Browser) -> None:
-    assert browser.api("/models/churn/versions") == {"items": []}
+    assert browser.api("/models/churn/versions") == {"items": [], "next": None}
 
 
 def test_who_may_decide_is_explained_and_a_proposal_withdrawn(bench: Bench, browser: Browser) -> None:

@@ -54,6 +54,10 @@ def test_an_answer_is_not_repeated_to_who_may_no_longer_ask(place: Place) -> Non
     assert first.status_code == 201
     other = place.visitor().post("/api/v1/people", json={"name": "ann"}, headers=bearer(narrow) | KEY)
     assert (other.status_code, "link" in other.json()) == (403, False)
+    for token, name in ((wide, "first"), (place.token("root", "read", "propose", models=("other-*",)), "second")):
+        sent = {"json": {"reason": "now"}, "headers": bearer(token) | {"idempotency-key": "k2"}}
+        answer = place.visitor().post("/api/v1/freeze", **sent)
+        assert (answer.status_code, "idempotent-replay" in answer.headers) == (200, False), f"{name}: a key of its own"
     browser = place.signed_in(root)
     sent = {"json": {"reason": "now"}, "headers": KEY}
     assert with_csrf(browser).post("/api/v1/freeze", **sent).status_code == 200
