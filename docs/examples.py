@@ -21,7 +21,7 @@ from agent.settings import load_settings
 from agent.store.tables import Incident, MonitorRun, Proposal
 
 OUT = Path(__file__).parent / "examples"
-MONTH = timedelta(days=30)
+MONTH = timedelta(days=31)
 
 
 def reports(services: Services) -> dict[str, dict[str, Any]]:

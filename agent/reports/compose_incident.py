@@ -68,8 +68,8 @@ def _tiles(facts: IncidentFacts) -> list[Tile]:
             gain = phrases.ranged(effect.gain, effect.gain_low, effect.gain_high)
             tiles.append(Tile(say("gain in the loss of a row"), gain))
         if effect.worth is not None:
-            note = say("more, on the {n} rows judged", n=effect.n)
-            tiles.append(Tile(say("doing nothing would have cost"), phrases.money(effect.worth), note))
+            note = say("more, on {n} rows", n=effect.n)
+            tiles.append(Tile(say("cost of doing nothing"), phrases.money(effect.worth), note))
     spans: list[tuple[str, Span | None, str]] = [
         (say("time to detect"), took.detect, say("since it began")),
         (say("time to decide"), took.decide, say("since it was proposed")),

@@ -74,7 +74,7 @@ def _first_page(facts: PeriodFacts) -> Iterator[Block]:
             *phrases.speed_tile(say("time to decide"), facts.speed.get("decide")),
             *phrases.speed_tile(say("time to recover"), facts.speed.get("recover")),
             *(
-                Tile(say("doing nothing would have cost"), phrases.money(w), say("more, on the rows judged"))
+                Tile(say("cost of doing nothing"), phrases.money(w), say("more, on the rows judged"))
                 for w in facts.worth
             ),
         ]

@@ -102,7 +102,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Table:
         say("action"), say("approved by"), say("metric on the later rows"), say("gain in the loss of a row"),
         say("did it help"),
     ]  # fmt: skip
-    return Table(head, [outcome_row(o) for o in outcomes], wide=(0, 2))
+    return Table(head, [outcome_row(o) for o in outcomes], wide=(0, 2, 3))
 
 
 def chart_figure(chart: Chart) -> Figure:
