@@ -44,7 +44,7 @@ def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> list[
         elif verdict.outcome == "raise" and (held := next((q for q in quiet if q.covers(measurement, at)), None)):
             note(session, spec, measurement, held)
         elif verdict.outcome == "raise":
-            home = _home(session, incidents, measurement, verdict.severity)
+            home = _home(session, incidents, measurement, verdict.severity, key)
             if alert is None:
                 home = home or _told_harmless(session, spec, verdict.severity, at)
                 home = home or _open(session, spec, measurement, verdict.severity, at, beside=incidents)
@@ -121,13 +121,17 @@ def fold(session: Session, incident: Incident, at: datetime) -> Incident | None:
     return None
 
 
-def _home(session: Session, incidents: Sequence[Incident], measurement: Measurement, severity: str) -> Incident | None:
-    """The incident that a breach belongs to, of those that are not over; None where it needs one of its own."""
+def _home(
+    session: Session, incidents: Sequence[Incident], measurement: Measurement, severity: str, key: str
+) -> Incident | None:
+    """The incident that a breach belongs to, of those that are not over; None where it needs one of its own. One that
+    opened an incident, cleared and fires again while that is acted on belongs to it still."""
     if found := next((incident for incident in incidents if incident.state in SEEKING), None):
         return found
     if severity == "info":
         return next(iter(incidents), None)
-    return next((incident for incident in incidents if _explains(session, incident, measurement)), None)
+    opened = next((incident for incident in incidents if incident.key == key), None)
+    return opened or next((incident for incident in incidents if _explains(session, incident, measurement)), None)
 
 
 def _explains(session: Session, incident: Incident, measurement: Measurement) -> bool:

@@ -82,6 +82,20 @@ def test_what_may_follow_from_the_known_cause_stays_with_it(bench, acted_on, nam
         assert [incident.id for incident in seen(session, bench, breach)] == [acted_on]
 
 
+def test_a_breach_that_clears_and_comes_back_while_its_incident_is_acted_on_stays_with_it(bench, acted_on):
+    """As in the demo: the cause turned out to be in another column than the one that opened the incident."""
+    with bench.services.store.write() as session:
+        _, second = seen(session, bench, ("quality.null_share", "age"))
+        diagnosed(session, bench, second, "data_pipeline_fault", ["plan"], "fix_data")
+        second.state = "verifying"
+        session.scalars(select(Alert).where(Alert.incident_id == second.id)).one().cleared_at = bench.clock()
+    bench.clock.advance("1h")
+    with bench.services.store.write() as session:
+        again = seen(session, bench, ("quality.null_share", "age"))
+        assert [incident.id for incident in again] == [acted_on, second.id]
+        assert [a.incident_id for a in queries.firing_alerts(session, "churn") if a.feature == "age"] == [second.id]
+
+
 def test_what_turns_out_to_have_the_same_cause_goes_on_in_the_earlier_incident(bench, acted_on):
     with bench.services.store.write() as session:
         _, second = seen(session, bench, ("quality.null_share", "age"))
