@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from agent.reports import canvas
 from agent.reports.facts import period_facts
 from agent.reports.render import render_file
 from agent.store.migrate import upgrade
@@ -68,6 +69,12 @@ def fill(store: Store) -> None:
             session.execute(insert(MeasurementRow), rows)
 
 
+def _anew(facts: dict[str, Any], format: str) -> bytes:
+    """The file, with every picture drawn again."""
+    canvas.forget()
+    return render_file(facts, format)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'watchkeeper.db'}")
@@ -78,12 +85,12 @@ def main() -> None:
         with store.read() as session:
             facts = period_facts(session, start=START, end=START + timedelta(days=DAYS), cadence="monthly").to_json()
         steps = {"facts": (time.perf_counter() - began, time.process_time() - cpu, "")}
-        for format in ("html", "pdf", "md", "json"):
+        for format in ("pdf", "html", "md", "json"):
             began, cpu = time.perf_counter(), time.process_time()
             content = render_file(facts, format)
             again = f"{len(content) / 1024:.0f} kB {hashlib.sha256(content).hexdigest()[:12]}"
             steps[format] = (time.perf_counter() - began, time.process_time() - cpu, again)
-        same = all(render_file(facts, f) == render_file(facts, f) for f in ("html", "pdf"))
+        same = all(_anew(facts, f) == _anew(facts, f) for f in ("html", "pdf"))
         store.close()
     print(f"{MODELS} models, {DAYS} days, {MODELS * DAYS * 4} looks")
     print(f"{'step':8}{'seconds':>9}{'of CPU':>9}  output")

@@ -22,7 +22,7 @@ def risks(session: Session, watched: Sequence[Watched], waiting: Sequence[Waitin
     """At most a dozen, in order: what lapses, what is bad and unattended, what is near its bound, what is blind."""
     names = [one.model.name for one in watched]
     found = [*_lapsing(waiting, end), *_unjudged(session, names)]
-    for rule in (_unattended, _near, _firing, _blind):
+    for rule in (_stuck, _unattended, _near, _firing, _blind):
         found += [risk for one in watched if (risk := rule(one)) is not None]
     return found[:MOST]
 
@@ -44,6 +44,15 @@ def _unjudged(session: Session, names: Sequence[str]) -> Iterator[Risk]:
     for model, proposal, kind, due in rows:
         text = f"Whether the {noun(kind)} {proposal} helped is not known yet; the check is due by {moment(due)}."
         yield Risk(model=model, rule="unjudged", text=text)
+
+
+def _stuck(one: Watched) -> Risk | None:
+    """An incident is open, and nobody is asked anything: the likeliest to be forgotten."""
+    left = [i for i in one.incidents if i.state in (IncidentState.OPEN, IncidentState.DIAGNOSED)]
+    if not left:
+        return None
+    text = f"Incident {left[0].id} is open since {moment(left[0].opened_at)}, and nothing waits for a decision."
+    return Risk(model=one.model.name, rule="stuck", text=text)
 
 
 def _unattended(one: Watched) -> Risk | None:

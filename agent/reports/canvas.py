@@ -46,6 +46,11 @@ def svg_of(drawn: Drawn, *, narrow: bool = False) -> str:
     return _svg_of(type(drawn), drawn.model_dump_json(), narrow)
 
 
+def forget() -> None:
+    """Draw every picture anew from here on."""
+    _svg_of.cache_clear()
+
+
 @lru_cache(maxsize=48)
 def _svg_of(kind: type[Drawn], document: str, narrow: bool) -> str:
     import matplotlib as mpl

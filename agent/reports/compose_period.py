@@ -107,7 +107,8 @@ def _details(facts: PeriodFacts) -> Iterator[Block]:
     if not facts.models:
         yield Paragraph((say("There is no model yet. Add one with "), Code("watchkeeper model add SPEC.yaml"), "."))
         return
-    yield PageBreak()
+    if len(facts.models) > 1 or facts.outcomes or facts.waiting:  # else the first page would be nearly empty
+        yield PageBreak()
     if len(facts.models) > 1:
         yield Heading(say("All models"))
         yield _overview(facts.models)

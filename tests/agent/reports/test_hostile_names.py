@@ -133,6 +133,7 @@ def chart(values: list[float | None], marks: int = 2) -> Chart:
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_chart_is_sound_svg_and_the_same_each_time(values: list[float | None], narrow: bool) -> None:
     drawn = svg_of(chart(values), narrow=narrow)
+    canvas.forget()
     assert drawn == svg_of(chart(values), narrow=narrow)
     root = ElementTree.fromstring(drawn)
     assert root.get("role") == "img"
