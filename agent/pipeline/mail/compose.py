@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from agent.domain.errors import WatchkeeperError
 from agent.domain.notifying import DECISIONS, UPDATE
+from agent.domain.proposal import ProposalState
 from agent.domain.wording import visible
 from agent.pipeline.event import DIGEST, Event, Post
 from agent.pipeline.mail.deciding import facts_of
@@ -54,7 +55,7 @@ def compose(services: Services, session: Session, event: Event) -> Sequence[Post
     """One mail. What cannot be drawn or rendered is left away and logged: the words go out."""
     if event.kind == UPDATE:
         return []
-    link, action = _link(services, event)
+    link, action = _link(services, session, event)
     unsubscribe = link_of(services, "mail", event.address)
     files = [*_pictures(services, session, event), *_report(session, event)]
     facts = _facts(services, session, event)
@@ -121,12 +122,14 @@ def letter_html(
     )
 
 
-def _link(services: Services, event: Event) -> tuple[str, str]:
+def _link(services: Services, session: Session, event: Event) -> tuple[str, str]:
     """Where the reader goes on, and what is to be done there."""
     url, subject = services.public_url.rstrip("/"), event.subject
     if not url:
         return "", ""
-    decide = "Look and decide" if event.kind in DECISIONS else "Open it"
+    proposal = session.get(Proposal, subject) if event.kind in DECISIONS and subject[:2] == "p-" else None
+    waits = proposal is not None and proposal.state == ProposalState.PENDING
+    decide = "Look and decide" if waits else "Open it"
     does = {"p-": decide, "i-": "Open the incident", "t-": "Open the report"}.get(subject[:2], "Open Watchkeeper")
     return f"{url}{page_of(subject)}", does
 
