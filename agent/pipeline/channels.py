@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.domain.errors import InvalidInput
 from agent.domain.notifying import APPRISE, MAIL, PUSH, SLACK, WEBHOOK, Notifications
@@ -16,6 +17,9 @@ from notifications.message import Channel, DeliveryFailed, Message, Receipt
 from notifications.slack import Slack
 from notifications.smtp import Mail, parse_server
 from notifications.webhook import Hook, Webhook
+
+if TYPE_CHECKING:
+    from slack_sdk import WebClient
 
 
 def channels(
@@ -58,6 +62,11 @@ class LateSlack:
     @cached_property
     def _slack(self) -> Slack:
         return Slack(self._token, self._url) if self._url else Slack(self._token)
+
+    @property
+    def client(self) -> WebClient:
+        """The same client for what a person waits for."""
+        return self._slack.client
 
     def deliver(self, message: Message) -> Receipt:
         return self._slack.deliver(message)

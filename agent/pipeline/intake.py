@@ -6,12 +6,14 @@ Whoever acknowledges waits for one round trip to the database, however many othe
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.domain.errors import Unavailable, WatchkeeperError
@@ -21,7 +23,8 @@ from agent.store.session import Store
 LINGER = 0.003
 """Seconds to wait for others once one is there."""
 MOST = 200
-WRITERS = {"postgresql": 2, "sqlite": 1}
+WRITERS = {"postgresql": 4, "sqlite": 1}
+"""While one waits for the database, another takes what came meanwhile; SQLite has one writer anyway."""
 
 
 Waiting = tuple[dict[str, Any], "Future[Kept]"]
@@ -72,7 +75,14 @@ class Intake:
         for writer in self._writers:
             writer.join(5)
 
+    def _warm(self) -> None:
+        """Open a writer's connection before there is a crowd that waits for it; what is wrong is said when keeping."""
+        if self._store.engine.dialect.name == "postgresql":
+            with contextlib.suppress(Unavailable):
+                self._store.alone(select(1))
+
     def _run(self) -> None:
+        self._warm()
         while (first := self._waiting.get()) is not None:
             if not self._stopped:
                 threading.Event().wait(LINGER)

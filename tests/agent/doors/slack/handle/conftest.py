@@ -21,13 +21,13 @@ from agent.doors.slack.parse import from_command, from_payload
 from agent.doors.slack.routes import wrong_values
 from agent.pipeline import inbox, people
 from agent.pipeline.approve import expire
+from agent.pipeline.channels import LateSlack
 from agent.pipeline.letters import COMPOSERS
 from agent.pipeline.notify import deliver_due
 from agent.pipeline.remind import remind_due
 from agent.pipeline.services import Services
 from agent.pipeline.slack.follow import follow
 from agent.store.tables import Delivery as Sent
-from notifications.slack import Slack
 from tests.agent.conftest import Bench
 
 URL = "https://watch.example"
@@ -147,9 +147,11 @@ def database_url(tmp_path: Any) -> str:
 @pytest.fixture
 def scene(bench: Bench, slack: LoopbackSlack, caplog: pytest.LogCaptureFixture) -> Iterator[Scene]:
     """ann and ben may decide, cat may only look; all are linked. A card that cannot be made fails the test."""
+    unhurried = LateSlack(slack.bot_token, slack.api_url)  # as the product is wired
+    unhurried.pace = 0.0
     bench.services = replace(
         bench.services,
-        channels={SLACK: Slack(slack.bot_token, slack.api_url, pace=0.0)},
+        channels={SLACK: unhurried},
         composers=COMPOSERS,
         public_url=URL,
     )
