@@ -34,6 +34,7 @@ def rolled(scene):
     return make
 
 
+@pytest.mark.timeout(400)  # it trains, switches and judges: long where a machine does much else
 def test_incident_card_two_approvers_executed_verified_final(scene, rolled):
     bench, waiting = scene.bench, rolled(TWO)
     assert "waits for a decision" in said(scene.card("incident"))

@@ -239,30 +239,30 @@ def test_a_window_that_comes_too_late_says_so(story):
     assert "click again" in story.private("cat")
 
 
-@pytest.mark.parametrize(
-    ("text", "shows"),
-    [
-        ("", "What I understand"),
-        ("help", "What I understand"),
-        ("nonsense *x*", "I do not know `nonsense`"),
-        ("status", "`bike-demand`"),
-        ("why bike-demand", "retraining gains 21.3"),
-        ("why", "Which model?"),
-        ("why nothing-like-it", "There is no model"),
-        ("approvals", "Waits for a decision"),
-        ("report bike-demand seven", "no length of time"),
-        ("report bike-demand 99999d", "at most a year"),
-        ("freeze", "You are viewer"),
-        ("freeze because", "You are viewer"),
-        ("unfreeze because", "You are viewer"),
-        ("link", "link CODE"),
-        ("link WRONG-CODE", "code"),
-    ],
-)  # fmt: skip
-def test_watch_answers_privately_and_without_a_language_model(story, text, shows):
+COMMANDS = [
+    ("", "What I understand"),
+    ("help", "What I understand"),
+    ("nonsense *x*", "I do not know `nonsense`"),
+    ("status", "`bike-demand`"),
+    ("why bike-demand", "retraining gains 21.3"),
+    ("why", "Which model?"),
+    ("why nothing-like-it", "There is no model"),
+    ("approvals", "Waits for a decision"),
+    ("report bike-demand seven", "no length of time"),
+    ("report bike-demand 99999d", "at most a year"),
+    ("freeze", "You are viewer"),
+    ("freeze because", "You are viewer"),
+    ("unfreeze because", "You are viewer"),
+    ("link", "link CODE"),
+    ("link WRONG-CODE", "code"),
+]
+
+
+def test_watch_answers_privately_and_without_a_language_model(story):
     before = len(story.top())
-    story.slack.command("cat", CHANNEL, "/watch", text)
-    assert shows in story.private("cat")
+    for text, shows in COMMANDS:
+        story.slack.command("cat", CHANNEL, "/watch", text)
+        assert shows in story.private("cat"), text
     assert len(story.top()) == before
 
 
