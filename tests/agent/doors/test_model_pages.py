@@ -18,7 +18,10 @@ import pytest
 from sqlalchemy import event
 
 from agent.domain.errors import Conflict
+from agent.domain.roles import Role
 from agent.doors.api.app import create_app
+from agent.doors.console.page import read_bar
+from agent.doors.principal import Principal
 from agent.pipeline import deep_dive, watch
 from agent.pipeline.model_process import ModelProcess, serve
 from agent.store import queries
@@ -248,3 +251,13 @@ def test_a_model_that_was_never_looked_at(bench: Bench, browser: Browser) -> Non
     asked = read(browser, "/models/new-one/predict")
     assert "No rows yet" in asked.text
     assert "年齢" in asked.text
+
+
+def test_what_waits_is_counted_for_who_may_see_it(bench: Bench) -> None:
+    bench.propose(bench.rollback("1", "2"))
+    with bench.services.store.read() as session:
+        mine, others = (
+            read_bar(bench.services, session, Principal("x", "person", Role.VIEWER, models=(models,)))
+            for models in ("churn", "other-*")
+        )
+    assert (mine.waiting, others.waiting) == (1, 0)
