@@ -44,4 +44,6 @@ TRANSITIONS: Mapping[tuple[IncidentState, IncidentEvent], IncidentState] = {
     (S.VERIFYING, E.PERSIST): S.DIAGNOSED,
 }
 
+SEEKING = (S.OPEN, S.DIAGNOSED)
+"""Nobody decides on it or acts on it: its cause may still turn out to be another one."""
 UNRESOLVED = tuple(state for state in S if state is not S.RESOLVED)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.flapping import would_flap
-from agent.domain.incident import IncidentEvent, IncidentState
+from agent.domain.incident import SEEKING, IncidentEvent, IncidentState
 from agent.domain.proposal import ProposalState
 from agent.pipeline.release import seal
 from agent.pipeline.services import Services
@@ -51,7 +51,7 @@ def champion_of(services: Services, model: str) -> str:
 def may_propose(services: Services, session: Session, spec: ModelSpec, incident: Incident, at: datetime) -> bool:
     """Whether an incident is to be worked on now: nobody decides or acts on it, nothing of its model is live but for
     another incident, and the cooldown after the last proposal that changed it, or that the watch made, is over."""
-    if incident.state not in (IncidentState.OPEN, IncidentState.DIAGNOSED):
+    if incident.state not in SEEKING:
         return False
     if any(live.incident_id in (None, incident.id) for live in queries.live_proposals(session, spec.name)):
         return False
@@ -78,8 +78,8 @@ def propose(
         return None
     if _was_rejected(session, incident, kind):
         return None
-    if (live := queries.live_proposals(session, spec.name)) and (
-        kind in CHANGES_MODEL or any(row.kind == kind for row in live)
+    if queries.live_proposal(session, spec.name, kind) is not None or (
+        kind in CHANGES_MODEL and _another_is_acted_on(session, incident)
     ):
         return None  # one change of a model at a time: this incident is diagnosed anew when the other's is over
     action = _action(spec, diagnosis, pins)
@@ -87,6 +87,12 @@ def propose(
         _ask_a_person(session, spec, incident, f"The diagnosis says {kind}, but {flaps}.", at)
         return None
     return file_proposal(services, session, spec, action, diagnosis, incident, at=at, requested_by=ACTOR)
+
+
+def _another_is_acted_on(session: Session, incident: Incident) -> bool:
+    """Whether another incident of the model is decided on, acted on, or watched after the action."""
+    others = queries.unresolved_incidents(session, incident.model)
+    return any(other.id != incident.id and other.state not in SEEKING for other in others)
 
 
 def _was_rejected(session: Session, incident: Incident, kind: ActionKind) -> bool:

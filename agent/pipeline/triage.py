@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.domain.alerting import SEVERITIES, fingerprint, judge, worst
-from agent.domain.incident import IncidentEvent, IncidentState
+from agent.domain.incident import SEEKING, IncidentEvent, IncidentState
+from agent.domain.proposal import ProposalState
 from agent.pipeline.monitor import Look
 from agent.pipeline.silence import note, silences
 from agent.store import audit, queries
@@ -17,10 +18,9 @@ from agent.store.changes import move_incident, promise
 from agent.store.tables import Alert, Diagnosis, Incident, MeasurementRow, Outbox, Proposal
 from ml.results import Measurement, Status
 from ml.spec import ModelSpec
+from tools.actions import CHARACTER, ActionKind
 
 ACTOR = "watch"
-SEEKING = (IncidentState.OPEN, IncidentState.DIAGNOSED)
-"""An incident that nobody decides on or acts on: its cause may still turn out to be another one."""
 
 
 def triage(session: Session, spec: ModelSpec, look: Look, at: datetime) -> list[Incident]:
@@ -136,9 +136,13 @@ def _home(
 
 def _explains(session: Session, incident: Incident, measurement: Measurement) -> bool:
     """Whether a breach may follow from the cause that an incident is acted on for: all but an input that is broken
-    and that the cause does not name."""
+    and that the cause does not name. While the effect of a new version is watched, its reference is as new as it is,
+    so that what differs from it says little: that stays with the incident until the verdict."""
     diagnosis = queries.latest_diagnosis(session, incident.id)
     if diagnosis is None or measurement.family != "quality" or measurement.feature is None:
+        return True
+    kinds = select(Proposal.kind).where(Proposal.incident_id == incident.id, Proposal.state == ProposalState.VERIFYING)
+    if any(CHARACTER[ActionKind(kind)].changes_model for kind in session.scalars(kinds)):
         return True
     return measurement.feature in _features(diagnosis)
 

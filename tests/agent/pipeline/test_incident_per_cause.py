@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from agent.pipeline.monitor import Look
-from agent.pipeline.propose import may_propose
+from agent.pipeline.propose import Pins, may_propose, propose
 from agent.pipeline.triage import fold, triage
 from agent.pipeline.verify import Finding, settle
 from agent.pipeline.watch import watch
@@ -168,3 +168,33 @@ def test_a_column_that_breaks_while_a_rollback_waits_gets_its_own_proposal(bench
     with bench.services.store.read() as session:
         kinds = {(row.kind, row.state, row.incident_id) for row in session.scalars(select(Proposal))}
     assert kinds == {("rollback", "pending", first.id), ("fix_data", "pending", turn.incident.id)}
+
+
+def test_while_a_new_version_is_watched_everything_stays_with_its_incident(bench, acted_on):
+    """Its reference is as new as the version: what differs from that says little before the verdict."""
+    wanted = bench.propose(bench.rollback())
+    with bench.services.store.write() as session:
+        session.get_one(Incident, acted_on).state = "verifying"
+        row = session.get_one(Proposal, wanted)
+        row.state, row.incident_id = "verifying", acted_on
+        session.flush()
+        assert [incident.id for incident in seen(session, bench, ("quality.null_share", "age"))] == [acted_on]
+
+
+@pytest.mark.parametrize(
+    ("state", "filed"), [("waiting", False), ("acting", False), ("verifying", False), ("diagnosed", True)]
+)
+def test_beside_an_incident_that_is_acted_on_no_second_change_of_the_model_is_proposed(bench, acted_on, state, filed):
+    with bench.services.store.write() as session:
+        session.get_one(Incident, acted_on).state = "waiting"
+        _, second = seen(session, bench, ("quality.null_share", "age"))
+        second.state = "diagnosed"
+        diagnosed(session, bench, second, "concept_drift", action="retrain")
+        session.get_one(Diagnosis, queries.latest_diagnosis(session, second.id).id).document = {
+            "causes": [{"cause": "concept_drift", "features": []}],
+            "action": {"kind": "retrain", "why": "w", "parameters": {}},
+        }
+        session.get_one(Incident, acted_on).state = state
+        session.flush()
+        made = propose(bench.services, session, bench.spec, second, Pins("1", "p1.l1"), bench.clock())
+        assert (made is not None) is filed
