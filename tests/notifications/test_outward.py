@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
@@ -28,7 +29,8 @@ class Peer:
     """Answers with `answers`, one after the other, then 204; `heard` is path, headers and body of each call."""
 
     def __init__(self):
-        self.heard, self.answers = [], []
+        self.heard: list[Any] = []
+        self.answers: list[Any] = []
         peer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -173,7 +175,7 @@ def device(peer):
 
 def test_a_push_is_encrypted_for_the_device_small_enough_and_forgets_one_that_is_gone(peer, device):
     subscription, read = device
-    gone = []
+    gone: list[str] = []
     channel = WebPush(
         {"ann": subscription}.get, gone.append, private_key=lambda: base64.urlsafe_b64encode(b"\x01" * 32).decode(),
         contact="mailto:watch@example.com",

@@ -228,7 +228,8 @@ def test_a_catalogue_made_from_the_code_is_spoken(session, tmp_path, monkeypatch
 def compiled(texts: dict[str, str]) -> bytes:
     """A catalogue as msgfmt writes it."""
     pairs = sorted((a.encode(), b.encode()) for a, b in texts.items())
-    at, body, heads = 28 + 16 * len(pairs), b"", ([], [])
+    at, body = 28 + 16 * len(pairs), b""
+    heads: tuple[list[int], list[int]] = ([], [])
     for side, head in enumerate(heads):
         for pair in pairs:
             head.append(struct.pack("<2I", len(pair[side]), at + len(body)))
