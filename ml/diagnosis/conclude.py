@@ -24,8 +24,8 @@ ESCALATE_BELOW = 0.6
 EITHER = 0.5
 """What is said of wrong labels where a world with more chance in it would look the same."""
 _SUPPORT: dict[Cause, tuple[str, ...]] = {
-    Cause.HEALTHY: ("no harm", "no shift", "no skew"),
-    Cause.HARMLESS_SHIFT: ("shift", "no harm", "still"),
+    Cause.HEALTHY: ("no harm", "harm not shown", "no shift", "no skew"),
+    Cause.HARMLESS_SHIFT: ("shift", "no harm", "harm not shown", "still"),
     Cause.HARMFUL_COVARIATE_SHIFT: ("harm", "shift", "attribution", "trial retrain"),
     Cause.CONCEPT_DRIFT_SUDDEN: ("harm", "attribution", "trial retrain"),
     Cause.CONCEPT_DRIFT_GRADUAL: ("harm", "attribution", "trial retrain"),
@@ -38,7 +38,7 @@ _SUPPORT: dict[Cause, tuple[str, ...]] = {
     Cause.SEGMENT_SHIFT: ("slice", "harm", "trial retrain"),
     Cause.PRIOR_SHIFT: ("calibration", "trial recalibrate", "harm"),
     Cause.REFERENCE_STALE: ("stale", "no harm", "shift"),
-    Cause.INSUFFICIENT_DATA: ("labels", "volume", "power", "estimate"),
+    Cause.INSUFFICIENT_DATA: ("labels", "volume", "power", "harm not shown", "estimate"),
 }
 _AGAINST: dict[Cause, tuple[str, ...]] = {
     Cause.HEALTHY: ("harm", "break", "shift"),

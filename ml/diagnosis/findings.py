@@ -233,7 +233,8 @@ def judge(case: Case) -> None:
     text = f"mean loss {h.current:.4g}{part} against {h.baseline:.4g} before: {change}"
     band = Interval(h.low, h.high)
     number = case.ledger.add(Kind.LOSS, text, h.difference, interval=band, n=h.n, unit=unit, source="harm.assess")
-    case.cite("harm" if h.harmed else "no harm", number)
+    unshown = "no harm" if h.difference <= h.tolerance else "harm not shown"
+    case.cite("harm" if h.harmed else unshown, number)
     if not h.harmed:
         case.cite(
             "power",
