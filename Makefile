@@ -18,7 +18,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 
 # Two workers, one thread each: numeric libraries would otherwise start a thread per core in every worker.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # $(call step,name,command): run it, and say how long it took.
 step = @start=$$(date +%s); echo "── $(1)"; $(2) || { echo "── $(1): FAILED after $$(($$(date +%s) - start)) s"; exit 1; }; \

@@ -5,6 +5,7 @@ Vendors are replaced by small servers on a loopback port, never patched out, so 
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -24,6 +25,24 @@ from ml.spec import parse_duration
 os.environ.update(DO_NOT_TRACK="true", MLFLOW_DISABLE_TELEMETRY="true", GIT_PYTHON_REFRESH="quiet", MPLBACKEND="Agg")
 
 OURS = ("WATCHKEEPER_", "SLACK_", "OPENAI_", "MLFLOW_TRACKING_", "MLFLOW_REGISTRY_")
+
+
+LONG = ("test_demo.py", "test_kills.py", "test_every_page.py", "test_own_model_walkthrough.py", "test_specification.py")
+"""Files that take a minute or more: begun first, so that at the end no worker waits for another."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled_heap() -> None:
+    """What has been loaded so far is not gone through again by each later collection: after three thousand tests one
+    takes seconds, and tests that look for what was left open ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,7 +53,7 @@ def tell_reports(services: Services, model: str, at: datetime) -> None:
         return
     fresh = select(Report).where(Report.model == model, Report.kind == "incident", Report.created_at == at)
     with services.store.read() as session:
-        found = {row.id: row.facts for row in session.scalars(fresh) if "summary_by" not in row.facts}
+        found = {row.id: row.facts for row in session.scalars(fresh) if not row.facts.get("summary_by")}
     for report, facts in found.items():
         told = narrate(desk_of(services), facts)
         with services.store.write() as session:

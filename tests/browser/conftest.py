@@ -36,17 +36,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """The browser; CHROMIUM names another one."""
+def executable() -> str:
+    """Chromium on this machine; CHROMIUM names another browser."""
     found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no Chromium was found ({', '.join(NAMES)}); set CHROMIUM to its path")
+    return found
+
+
+@pytest.fixture(scope="module")
+def chromium(executable: str) -> Iterator[Any]:
+    """The browser, for one file of tests: Playwright's loop runs as long, and no other may run beside it in this
+    thread."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE)
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGS)
         yield browser
         browser.close()
 
@@ -75,7 +82,7 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def template(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+def template(executable: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
     """The furnished workspace, and until when its rows reach. The browser comes first: without one nothing is made."""
     folder = tmp_path_factory.mktemp("template") / "watch"
     place = furnish(make(folder))
@@ -120,11 +127,12 @@ class Tab:
         return self.page
 
     def turn(self, dark: bool) -> None:
-        """Dark or light, as at sunset; colours fade into each other, and what moves for ever is not waited for."""
+        """Dark or light, as at sunset; colours fade into each other, and what moves for ever is not waited for. Nor is
+        what Chromium holds back for a part that is not drawn: it never ends, and is not seen."""
         self.page.emulate_media(color_scheme="dark" if dark else "light")
         self.page.evaluate(
-            """Promise.allSettled(document.getAnimations()
-               .filter(one => one.effect.getComputedTiming().iterations !== Infinity).map(one => one.finished))"""
+            """Promise.race([new Promise(over => setTimeout(over, 1500)), Promise.allSettled(document.getAnimations()
+               .filter(one => one.effect.getComputedTiming().iterations !== Infinity).map(one => one.finished))])"""
         )
 
     def overflow(self) -> int:

@@ -126,6 +126,7 @@ def test_every_door_says_so_nothing_is_half_done_and_it_heals(shop, trouble, mon
     if trouble is full and on_postgresql(bench):
         outgrow(bench)
     home, reason = str(bench.services.home), "x" * 1700
+    (bench.services.home / "secret.key").write_text("k" * 64)  # as in every workspace that was ever opened
     first = bench.propose(bench.rollback())
     with trouble(bench):
         before = state(bench)

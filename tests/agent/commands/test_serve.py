@@ -42,7 +42,7 @@ def test_a_port_that_is_taken_is_named_with_the_next_step(taken: int) -> None:
 
 def test_an_address_beyond_this_machine_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHKEEPER_BIND", "0.0.0.0:8000")
-    with pytest.raises(InvalidInput, match="no sign-in yet"):
+    with pytest.raises(InvalidInput, match="nobody can sign in yet"):
         serve.command(home, api=True, worker=False)
 
 

@@ -69,20 +69,30 @@ class WebApi:
         self.pace = 0.0
         self.tickets: set[str] = set()
         self.responses: dict[str, Response_] = {}
+        self.hanging = 0
         self._last: dict[str, float] = {}
 
     async def api(self, request: Request) -> Response:
         name = request.path_params["method"]
         token, arguments = await _read(request)
         fault = self._fault(name)
-        if fault is not None and fault.hang:
-            await asyncio.sleep(fault.hang)
+        if fault is not None and fault.hang and not fault.after:
+            await self._hang(fault.hang)
         if fault is not None and not fault.after and (answer := self._broken(name, arguments, fault)) is not None:
             return answer
         answer = self._answer(name, token, arguments)
+        if fault is not None and fault.hang and fault.after:
+            await self._hang(fault.hang)
         if fault is not None and fault.after and (broken := self._broken(name, arguments, fault)) is not None:
             return broken  # done, and nobody hears of it
         return answer
+
+    async def _hang(self, seconds: float) -> None:
+        self.hanging += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.hanging -= 1
 
     def _fault(self, name: str) -> Fault | None:
         with self.workspace.lock:

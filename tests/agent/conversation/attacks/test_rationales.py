@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.domain.wording import in_order_to
-from agent.doors.console.pages import TEMPLATES
+from agent.doors.console.page import TEMPLATES
 from agent.pipeline.card import make_card
 from agent.store.tables import Diagnosis, Proposal
 from tests.agent.conftest import POLICY
