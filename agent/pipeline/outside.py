@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from agent.domain.alerting import worst
-from agent.domain.incident import IncidentEvent, IncidentState
+from agent.domain.incident import SEEKING, IncidentEvent, IncidentState
 from agent.pipeline.inbox import Handler
 from agent.pipeline.services import Services
 from agent.store import audit, queries
@@ -26,7 +26,6 @@ from agent.store.tables import Alert, Incident, Model
 SOURCES = ("alertmanager", "grafana", "generic")
 FORGOTTEN = timedelta(days=7)
 """An alert that its sender has not spoken of for so long is taken as over; senders repeat what fires."""
-STILL = (IncidentState.OPEN, IncidentState.DIAGNOSED)
 
 
 def take_in(services: Services, body: Mapping[str, Any], *, source: str) -> None:
@@ -132,7 +131,7 @@ def _home(session: Session, model: str, source: str, said: Mapping[str, Any], at
 def _settle(session: Session, incident: Incident, source: str, at: datetime) -> None:
     """An incident whose every alert has cleared stands down, where nobody has proposed or begun anything."""
     firing = select(func.count()).select_from(Alert).where(Alert.incident_id == incident.id, Alert.cleared_at.is_(None))
-    if incident.state not in STILL or session.scalar(firing):
+    if incident.state not in SEEKING or session.scalar(firing):
         return
     move_incident(session, incident, IncidentEvent.STAND_DOWN, at=at, actor=source, reason="Every alert has cleared.")
     promise(
