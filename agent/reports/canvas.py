@@ -59,11 +59,10 @@ def _svg_of(kind: type[Drawn], document: str, narrow: bool) -> str:
     drawn = kind.model_validate_json(document)
     with mpl.rc_context({**_STYLE, "svg.hashsalt": f"watchkeeper-{type(drawn).__name__}-{narrow}"}):
         figure = _figure(drawn, narrow)
-        FigureCanvasSVG(figure)
-        out = io.StringIO()
-        figure.savefig(
-            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
+        for ground in (figure, *figure.axes):
+            ground.set_facecolor("none")
+        out = io.StringIO()  # by the canvas itself: `savefig` draws everything twice, first to lay it out
+        FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _embeddable(out.getvalue(), drawn.alt)
 
 

@@ -8,6 +8,9 @@ from agent.reports.shape import IncidentFacts, ProposalFacts
 from agent.reports.shape_period import PeriodFacts, Watched
 from agent.reports.timeline import noun
 
+MOST_TOLD = 4
+"""Models whose figures the summary of a period says; the table has them all."""
+
 
 def incident_summary(facts: IncidentFacts) -> str:
     """What happened, what was decided and by whom, did it help."""
@@ -159,7 +162,12 @@ def period_summary(facts: PeriodFacts) -> str:
         text += " There was no incident."
     text += _judged(facts)
     blind = [w.model.name for w in facts.models if w.latest is None]
-    text += "".join(f" {_trend(w)}" for w in facts.models[:4] if w.latest is not None)
+    measured = [w for w in facts.models if w.latest is not None]
+    worst = [w for w in measured if w.latest is not None and w.latest.status == "breach"]
+    if worst:
+        text += f" Beyond the threshold at the last look: {names([w.model.name for w in worst])}."
+    told = [*worst, *(w for w in measured if w not in worst)]
+    text += "".join(f" {_trend(w)}" for w in told[:MOST_TOLD])
     if blind:
         text += f" Without a performance figure, so not known to be well: {names(blind)}."
     if counts.waiting:
