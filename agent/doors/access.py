@@ -153,8 +153,11 @@ def _narrowed(session: Session, first: list[Any], second: list[Any]) -> tuple[st
 PrincipalDep = Annotated[Principal, Depends(principal_of)]
 
 
-def needs(role: RoleName, scope: ScopeName = "read") -> Any:
-    """A route for people of at least this role, and for tokens that have this scope too."""
+def needs(role: RoleName, scope: ScopeName = "read", *, fresh: bool = False) -> Any:
+    """A route for people of at least this role, and for tokens that have this scope too.
+
+    fresh: a person must have signed in lately; what a left-behind browser could give away for good.
+    """
 
     async def check(request: Request, services: ServicesDep, principal: PrincipalDep) -> None:
         if getattr(request.state, "checked", False):
@@ -167,6 +170,8 @@ def needs(role: RoleName, scope: ScopeName = "read") -> Any:
             raise NotAllowed(_refusal(principal, role, scope))
         if principal.kind == "person" and request.method not in SAFE:
             await require_csrf(request, principal.csrf)
+        if fresh and principal.kind == "person":
+            require_fresh(principal)
         if principal.models is not None:
             await run_in_threadpool(require_path_in_sight, request, services, principal)
 

@@ -60,9 +60,7 @@ LOCAL = Principal("", "local", Role.ADMIN)
 def require_fresh(principal: Principal) -> None:
     """Raises: SignInAgain unless whoever asks has signed in within ten minutes; not asked while nobody signs in."""
     if principal.kind != "local" and not principal.fresh:
-        raise SignInAgain(
-            "This is of high risk: it takes a person who has signed in within the last ten minutes. Sign in again."
-        )
+        raise SignInAgain("This takes a person who has signed in within the last ten minutes. Sign in again.")
 
 
 def acting(principal: Principal, said: str | None) -> str:

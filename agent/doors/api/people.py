@@ -154,7 +154,7 @@ def list_people(services: ServicesDep, cursor: CursorText = None, limit: WholeLi
         return Page(items=[read_person(session, row) for row in shown], next=after)
 
 
-@router.post("/people", dependencies=[needs("admin", "admin")], summary="Add a person", status_code=201)
+@router.post("/people", dependencies=[needs("admin", "admin", fresh=True)], summary="Add a person", status_code=201)
 def add_person(
     services: ServicesDep, principal: PrincipalDep, body: PersonBody, idempotency_key: IdempotencyKey = None
 ) -> PersonMade:
@@ -175,7 +175,7 @@ def show_person(services: ServicesDep, person_id: RecordId, response: Response) 
 
 @router.patch(
     "/people/{person_id}",
-    dependencies=[needs("admin", "admin")],
+    dependencies=[needs("admin", "admin", fresh=True)],
     summary="Another role, other models; let in again, or shut out at once",
     responses={412: RESPONSES[409]},
 )

@@ -26,7 +26,7 @@ def patterns(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-@router.post("/settings/people", dependencies=[needs("admin", "admin")])
+@router.post("/settings/people", dependencies=[needs("admin", "admin", fresh=True)])
 def add_person(request: Request, services: ServicesDep, principal: PrincipalDep, form: Form) -> Response:
     try:
         by = person_of(principal, form)
@@ -41,7 +41,7 @@ def add_person(request: Request, services: ServicesDep, principal: PrincipalDep,
     return settings_page(request, services, principal, made=("link", row.name, link))
 
 
-@router.post("/settings/people/{id}/change", dependencies=[needs("admin", "admin")])
+@router.post("/settings/people/{id}/change", dependencies=[needs("admin", "admin", fresh=True)])
 def change_person(
     request: Request, services: ServicesDep, principal: PrincipalDep, id: RecordId, form: Form
 ) -> Response:
@@ -55,7 +55,7 @@ def change_person(
     return RedirectResponse("/settings#people", 303)
 
 
-@router.post("/settings/people/{id}/active", dependencies=[needs("admin", "admin")])
+@router.post("/settings/people/{id}/active", dependencies=[needs("admin", "admin", fresh=True)])
 def set_active(request: Request, services: ServicesDep, principal: PrincipalDep, id: RecordId, form: Form) -> Response:
     act = people.activate if form.get("active") == "yes" else people.deactivate
     try:
@@ -66,7 +66,7 @@ def set_active(request: Request, services: ServicesDep, principal: PrincipalDep,
     return RedirectResponse("/settings#people", 303)
 
 
-@router.post("/settings/people/{id}/link", dependencies=[needs("admin", "admin")])
+@router.post("/settings/people/{id}/link", dependencies=[needs("admin", "admin", fresh=True)])
 def make_link(request: Request, services: ServicesDep, principal: PrincipalDep, id: RecordId, form: Form) -> Response:
     """A link for a new password, for somebody who lost theirs; the link before it works no more."""
     with services.store.write() as session:

@@ -195,6 +195,27 @@ def test_who_decides_is_who_is_signed_in_and_high_risk_asks_again(place: Place, 
     assert fresh.json().get("type") != "urn:watchkeeper:sign-in-again"
 
 
+def test_a_browser_left_behind_lets_nobody_in_for_good(place: Place, clock) -> None:
+    """Ten minutes after the sign-in no link, no role and no token that decides comes out of it; reading goes on."""
+    root = with_csrf(place.signed_in(place.person("root", "admin", password=True)))
+    ann = root.post("/api/v1/people", json={"name": "ann"})
+    assert ann.status_code == 201
+    clock.advance("11m")
+    stale = [
+        root.post("/api/v1/people", json={"name": "ben"}),
+        root.patch("/api/v1/people/ann", json={"role": "admin"}),
+        *(root.post("/api/v1/tokens", json={"name": one, "scopes": ["read", one]}) for one in ("admin", "decide")),
+    ]
+    assert [(one.status_code, one.json()["type"]) for one in stale] == [(403, "urn:watchkeeper:sign-in-again")] * 4
+    for form in ("people", f"people/{ann.json()['id']}/link", f"people/{ann.json()['id']}/change"):
+        answer = root.form(f"/settings/{form}", {"name": "cid", "role": "admin"}, page="/settings")
+        assert (answer.status_code, answer.headers["location"][:13]) == (303, "/sign-in?next"), form
+    assert {one["name"] for one in root.get("/api/v1/people").json()["items"]} == {"ann", "root"}
+    assert root.post("/api/v1/tokens", json={"name": "reads", "scopes": ["read"]}).status_code == 201
+    by_token = bearer(place.token("root", "read", "admin"))
+    assert place.visitor().post("/api/v1/people", json={"name": "dan"}, headers=by_token).status_code == 201
+
+
 def test_a_bucket_empties_fills_and_forgets_who_was_silent() -> None:
     now = [0.0]
     limits = Limits(1.0, 3, most=100, clock=lambda: now[0])
