@@ -54,7 +54,7 @@ def keep(
     lane: within it events are worked on in order; "" is the whole source.
     """
     row = row_of(source=source, key=key, body=body, at=at, lane=lane, urgent=urgent, proof=proof)
-    return session.execute(kept([row], session.get_bind().dialect.name)).first() is not None
+    return session.connection().execute(keeping(session.get_bind().dialect.name), [row]).first() is not None
 
 
 def row_of(
@@ -76,10 +76,10 @@ def row_of(
     }
 
 
-def kept(rows: list[dict[str, Any]], dialect: str) -> ReturningInsert[str, str]:
-    """The statement that keeps many and returns (source, key) of those that are new."""
+def keeping(dialect: str) -> ReturningInsert[str, str]:
+    """The statement that keeps as many as it is given rows, and returns (source, key) of those that are new."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(InboundEvent).values(rows).on_conflict_do_nothing(index_elements=["source", "key"])
+    statement = insert(InboundEvent).on_conflict_do_nothing(index_elements=["source", "key"])
     return statement.returning(InboundEvent.source, InboundEvent.key)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from concurrent.futures import Future
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
 
@@ -17,17 +19,18 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.domain.errors import Unavailable, WatchkeeperError
-from agent.pipeline.inbox import kept, seen_with
+from agent.pipeline.inbox import keeping, seen_with
 from agent.store.session import Store
 
-LINGER = 0.003
-"""Seconds to wait for others once one is there."""
+LINGER, LONGEST = 0.003, 0.07
+"""Seconds to wait for others once one is there: a third of what the database took last, within these bounds."""
 MOST = 200
 WRITERS = {"postgresql": 4, "sqlite": 1}
 """While one waits for the database, another takes what came meanwhile; SQLite has one writer anyway."""
 
 
-Waiting = tuple[dict[str, Any], "Future[Kept]"]
+Waiting = tuple[float, dict[str, Any], "Future[Kept]"]
+"""When it came (monotonic seconds), its row, and who waits for it."""
 
 
 class Kept(StrEnum):
@@ -46,7 +49,9 @@ class Intake:
         self._waiting: queue.Queue[Waiting | None] = queue.Queue()
         self._stopped = False
         self._writers: list[threading.Thread] = []
-        self._starting = threading.Lock()
+        self._starting, self._collecting = threading.Lock(), threading.Lock()
+        self._answers = ThreadPoolExecutor(1, "intake-answers")  # a hundred answers take longer than the next statement
+        self._took = 0.0
 
     def put(self, row: dict[str, Any]) -> Future[Kept]:
         """Keep an event (`inbox.row_of`). The future's exception is Unavailable where the database is."""
@@ -57,7 +62,7 @@ class Intake:
             self._start()
             self._store.precedence.expect(1)
             future.add_done_callback(lambda _: self._store.precedence.expect(-1))
-            self._waiting.put((row, future))
+            self._waiting.put((time.monotonic(), row, future))
         return future
 
     def _start(self) -> None:
@@ -74,6 +79,7 @@ class Intake:
             self._waiting.put(None)
         for writer in self._writers:
             writer.join(5)
+        self._answers.shutdown()
 
     def _warm(self) -> None:
         """Open a writer's connection before there is a crowd that waits for it; what is wrong is said when keeping."""
@@ -83,16 +89,47 @@ class Intake:
 
     def _run(self) -> None:
         self._warm()
-        while (first := self._waiting.get()) is not None:
-            if not self._stopped:
-                threading.Event().wait(LINGER)
-            with self._store.precedence.first():
-                batch, ended = self._batch(first)  # when it is our turn: what came while we waited goes with it
-                known = self._keep(batch)
-            for row, future in known:
-                self._compare(row, future)
-            if ended:
-                return
+        with contextlib.ExitStack() as held:
+            ended = holding = False
+            while not ended:
+                with contextlib.ExitStack() as turn:
+                    with self._collecting:
+                        try:
+                            first = self._waiting.get(timeout=self._moment if holding else None)
+                        except queue.Empty:
+                            held.close()  # nobody else came right after: now the work may go on
+                            holding = False
+                            continue
+                        if first is None:
+                            return
+                        if not holding:
+                            held.enter_context(self._expecting())
+                            holding = True
+                        self._linger(first)
+                        turn.enter_context(self._store.precedence.first())
+                        batch, ended = self._batch(first)  # when it is our turn: what came meanwhile goes with it
+                    known = self._keep(batch)
+                for row, future in known:
+                    self._compare(row, future)
+
+    @contextlib.contextmanager
+    def _expecting(self) -> Iterator[None]:
+        """While a crowd is coming, with gaps between them, who works steps aside."""
+        self._store.precedence.expect(1)
+        try:
+            yield
+        finally:
+            self._store.precedence.expect(-1)
+
+    @property
+    def _moment(self) -> float:
+        """Seconds to wait for others: the longer, the slower the database is."""
+        return min(max(self._took / 3, LINGER), LONGEST)
+
+    def _linger(self, first: Waiting) -> None:
+        """Wait for others; who has waited in the queue waits no more."""
+        if not self._stopped:
+            time.sleep(max(first[0] + self._moment - time.monotonic(), 0.0))
 
     def _batch(self, first: Waiting) -> tuple[list[Waiting], bool]:
         """All that wait now, and whether these are the last."""
@@ -107,26 +144,28 @@ class Intake:
             batch.append(item)
         return batch, False
 
-    def _keep(self, batch: list[Waiting]) -> list[Waiting]:
+    def _keep(self, batch: list[Waiting]) -> list[tuple[dict[str, Any], Future[Kept]]]:
         """One statement for all; those that were known already. An event that comes twice in a batch is kept once."""
         rows: dict[tuple[str, str], dict[str, Any]] = {}
-        for row, _ in batch:
+        for _, row, _ in batch:
             rows.setdefault((row["source"], row["key"]), row)
+        began = time.monotonic()
         try:
-            statement = kept(list(rows.values()), self._store.engine.dialect.name)
-            new = {(row[0], row[1]) for row in self._store.alone(statement)}
+            statement = keeping(self._store.engine.dialect.name)
+            new = {(row[0], row[1]) for row in self._store.alone(statement, list(rows.values()))}
         except (WatchkeeperError, SQLAlchemyError) as error:
             problem = error if isinstance(error, WatchkeeperError) else Unavailable(f"the inbox: {error}")
-            for _, future in batch:
-                future.set_exception(problem)
+            self._answers.submit(_fail, [future for _, _, future in batch], problem)
             return []
-        known = []
-        for row, future in batch:
+        self._took = time.monotonic() - began
+        fresh, known = [], []
+        for _, row, future in batch:
             key = (row["source"], row["key"])
             if rows[key] is row and key in new:
-                future.set_result(Kept.NEW)
+                fresh.append(future)
             else:
                 known.append((row, future))
+        self._answers.submit(_answer, fresh)
         return known
 
     def _compare(self, row: dict[str, Any], future: Future[Kept]) -> None:
@@ -142,3 +181,13 @@ class Intake:
             future.set_exception(problem)
             return
         future.set_result(Kept.REPLAY if replayed else Kept.AGAIN)
+
+
+def _answer(futures: list[Future[Kept]]) -> None:
+    for future in futures:
+        future.set_result(Kept.NEW)
+
+
+def _fail(futures: list[Future[Kept]], problem: WatchkeeperError) -> None:
+    for future in futures:
+        future.set_exception(problem)

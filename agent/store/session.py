@@ -6,7 +6,7 @@ with BUSY_SNAPSHOT whatever the time-out. PostgreSQL: ordinary transactions, whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,19 @@ class Store:
         with self._session(immediate=False) as session:
             yield session
 
-    def alone(self, statement: Executable) -> Sequence[Any]:
-        """What one statement returns that is a transaction of its own: on PostgreSQL one round trip, where a look at
-        the connection, the beginning and the end would be three more. Raises: Unavailable.
+    def alone(self, statement: Executable, rows: Sequence[Mapping[str, Any]] = ()) -> Sequence[Any]:
+        """What one statement, of many rows or of none, returns that is a transaction of its own: on PostgreSQL one
+        round trip, where a look at the connection, the beginning and the end would be three more. Raises: Unavailable.
         """
         if self.engine.dialect.name != "postgresql":
             with self.write() as session:
-                return session.execute(statement).all()
+                return session.connection().execute(statement, rows or None).all()
         if self._alone is None:
             self._alone = _postgresql(self.engine.url, alone=True)
         for last in (False, True):
             try:
                 with self._alone.connect() as connection:
-                    return connection.execute(statement).all()
+                    return connection.execute(statement, rows or None).all()
             except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
                 if last or not getattr(error, "connection_invalidated", False):  # it had idled until the server left
                     raise Unavailable(f"{self.describe()}: {_cause(error)}; try again.") from error

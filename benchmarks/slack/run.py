@@ -1,8 +1,9 @@
 """How soon Slack is answered: 100 interactions at once, while the language model hangs and the database takes its time.
 
-The real way: the loopback Slack sends over Socket Mode to slack_sdk's client, or signed HTTP to a served door; what is
-measured is the time from sending to the acknowledgement. Questions that hang hold every thread that may wait for a
-language model. The peer is the plain way in the same run: one transaction for each event, one after the other.
+The real way: the loopback Slack, a process of its own, sends over Socket Mode to slack_sdk's client, or signed HTTP to
+a served door; what is measured is the time from sending to the acknowledgement. Questions that hang hold every thread
+that may wait for a language model, and the clicks of each round are worked on while the next come. The peer is the
+plain way in the same run: one transaction for each event, one after the other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,17 +26,16 @@ from sqlalchemy import event
 
 from agent.doors.inbound import Workers
 from agent.doors.slack import routes
-from agent.doors.slack.loopback.server import LoopbackSlack
 from agent.doors.slack.receive import Reception
 from agent.doors.slack.sockets import SocketMode
 from agent.pipeline import inbox
 from agent.pipeline.services import Services
-from agent.pipeline.slack_app import SlackApp
 from agent.store.migrate import upgrade
 from agent.store.session import Store
+from benchmarks.slack.elsewhere import Elsewhere, start
 from benchmarks.slack.slow_wire import SlowWire
 
-AT_ONCE, SLOW = 100, 0.2
+AT_ONCE, SLOW, PAUSE = 100, 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Measured:
         }
 
 
-def measure(slack: LoopbackSlack, store: Store, name: str, *, way: str, at_once: int, rounds: int) -> Measured:
+def measure(slack: Elsewhere, store: Store, name: str, *, way: str, at_once: int, rounds: int) -> Measured:
     """Rounds of clicks at once, with every thread for questions hanging. Real clients, real sockets or HTTP."""
     services = services_of(slack, store)
     over = threading.Event()
@@ -67,20 +67,19 @@ def measure(slack: LoopbackSlack, store: Store, name: str, *, way: str, at_once:
     def hang(services: Services, event: dict[str, Any]) -> None:
         over.wait(120)
 
-    with handled({"mention": hang, "action": lambda services, event: None}):
+    def nothing(services: Services, event: dict[str, Any]) -> None:
+        """What comes of it is not measured here."""
+
+    with handled({"mention": hang, "message": nothing, "action": nothing}):
         workers = Workers(services, {"slack": routes.handle}).start()
         reception = Reception(services, workers.wake)
         found: list[float] = []
         try:
             with opened_way(way, slack, services, reception):
-                card = a_card(slack)
-                for number in range(8):
-                    question = slack.say("ann", "#churn", f"@watchkeeper question {number}")
-                    assert question is not None
-                    question.wait(30)
+                slack.ask(8)
                 for _ in range(rounds):
-                    deliveries = [slack.click("ben", card, "reject") for _ in range(at_once)]
-                    found += [delivery.wait(60).seconds for delivery in deliveries]
+                    time.sleep(PAUSE)
+                    found += slack.clicks(at_once)
         finally:
             over.set()
             reception.close()
@@ -89,7 +88,7 @@ def measure(slack: LoopbackSlack, store: Store, name: str, *, way: str, at_once:
 
 
 @contextmanager
-def opened_way(way: str, slack: LoopbackSlack, services: Services, reception: Reception) -> Iterator[None]:
+def opened_way(way: str, slack: Elsewhere, services: Services, reception: Reception) -> Iterator[None]:
     if way == "Socket Mode":
         sockets = SocketMode(reception).start()
         until = time.monotonic() + 30
@@ -101,11 +100,11 @@ def opened_way(way: str, slack: LoopbackSlack, services: Services, reception: Re
             sockets.stop()
         return
     with served(services, reception) as address:
-        slack.deliver_to(f"{address}/slack/events", workers=AT_ONCE)
+        slack.deliver_to(f"{address}/slack/events", AT_ONCE)
         try:
             yield
         finally:
-            slack.deliver_to(None)
+            slack.deliver_to(None, AT_ONCE)
 
 
 @contextmanager
@@ -124,7 +123,7 @@ def served(services: Services, reception: Reception) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(256)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=300))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -132,7 +131,7 @@ def served(services: Services, reception: Reception) -> Iterator[str]:
         thread.join(5)
 
 
-def plainly(slack: LoopbackSlack, store: Store, name: str, *, at_once: int) -> Measured:
+def plainly(slack: Elsewhere, store: Store, name: str, *, at_once: int) -> Measured:
     """The peer: each event in a transaction of its own, one after the other, as a simple handler would."""
     services = services_of(slack, store)
     started, found = time.monotonic(), []
@@ -143,9 +142,8 @@ def plainly(slack: LoopbackSlack, store: Store, name: str, *, at_once: int) -> M
     return Measured("one by one", name, found)
 
 
-def services_of(slack: LoopbackSlack, store: Store) -> Services:
+def services_of(slack: Elsewhere, store: Store) -> Services:
     nothing: Any = None
-    app = SlackApp(slack.bot_token, slack.app_token, slack.signing_secret, slack.api_url)
     return Services(
         home=Path("."),
         store=store,
@@ -154,7 +152,7 @@ def services_of(slack: LoopbackSlack, store: Store) -> Services:
         policy=nothing,
         channel=nothing,
         wall=lambda: datetime.now(UTC),
-        slack=app,
+        slack=slack.app,
     )
 
 
@@ -166,16 +164,6 @@ def handled(handlers: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         routes.HANDLERS.update(before)
-
-
-def a_card(slack: LoopbackSlack) -> dict[str, Any]:
-    button = {"type": "button", "text": {"type": "plain_text", "text": "Reject"}, "action_id": "reject"}
-    client = SlackApp(slack.bot_token, api_url=slack.api_url).client()
-    channel = slack.workspace.channel("#churn").id
-    posted = client.chat_postMessage(
-        channel=channel, text="card", blocks=[{"type": "actions", "elements": [button]}], unfurl_links=False
-    )
-    return {"channel": channel, "ts": posted["ts"]}
 
 
 def slow_sqlite(folder: Path, seconds: float) -> Store:
@@ -212,10 +200,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     found = []
-    with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-slack-") as folder, LoopbackSlack() as slack:
-        slack.add_user("ann")
-        slack.add_user("ben")
-        slack.add_channel("#churn", "ann", "ben")
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-slack-") as folder, closing(start()) as slack:
         sqlite = slow_sqlite(Path(folder), SLOW)
         for way in ("Socket Mode", "HTTP"):
             found.append(measure(slack, sqlite, "SQLite", way=way, at_once=AT_ONCE, rounds=asked.rounds))

@@ -132,7 +132,11 @@ class OverHttp:
     """Signed requests to the app's request URL."""
 
     def __init__(self, url: str, secret: str, *, workers: int = 8) -> None:
+        import httpx
+
         self.url, self.secret = url, secret
+        limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
+        self._client = httpx.Client(timeout=3.0, limits=limits, trust_env=False)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loopback-http")
 
     def send(self, delivery: Delivery) -> None:
@@ -148,7 +152,7 @@ class OverHttp:
         if delivery.attempts > 1:
             headers |= {"x-slack-retry-num": str(delivery.attempts - 1), "x-slack-retry-reason": "http_error"}
         try:
-            answer = httpx.post(self.url, content=body, headers=headers, timeout=3.0)
+            answer = self._client.post(self.url, content=body, headers=headers)
         except httpx.HTTPError:
             delivery.acknowledge(0, {})
             return
@@ -157,6 +161,7 @@ class OverHttp:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
+        self._client.close()
 
 
 def signed(kind: str, payload: dict[str, Any], secret: str, *, at: float | None = None) -> tuple[bytes, dict[str, str]]:
