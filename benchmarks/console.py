@@ -33,16 +33,13 @@ from agent.store import audit, queries
 from agent.store.tables import Incident, Proposal, Report
 
 SERVE = """
-import sys, uvicorn
+import sys
 from pathlib import Path
 from agent.bootstrap import build
-from agent.doors.api.app import create_app
+from agent.commands.serve import listen, serve_on
 from agent.settings import load_settings
-app = create_app(build(load_settings({}, home=Path(sys.argv[1]))))
-config = uvicorn.Config(app, port=int(sys.argv[2]), log_level="error", access_log=False, lifespan="off", backlog=2048)
-server = uvicorn.Server(config)
-app.state.ending = lambda: server.should_exit
-server.run()
+with listen("127.0.0.1", int(sys.argv[2])) as listening:
+    serve_on(build(load_settings({}, home=Path(sys.argv[1]))), listening)
 """
 READS = (2.0, 8.0)
 

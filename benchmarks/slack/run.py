@@ -24,6 +24,7 @@ from typing import Any
 
 from sqlalchemy import event
 
+from agent.commands.serve import settle_heap
 from agent.doors.inbound import Workers
 from agent.doors.slack import routes
 from agent.doors.slack.receive import Reception
@@ -77,6 +78,7 @@ def measure(slack: Elsewhere, store: Store, name: str, *, way: str, at_once: int
         try:
             with opened_way(way, slack, services, reception):
                 slack.ask(8)
+                settle_heap()
                 for _ in range(rounds):
                     time.sleep(PAUSE)
                     found += slack.clicks(at_once)
