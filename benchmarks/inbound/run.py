@@ -44,7 +44,7 @@ def main() -> None:
     header = ["", "alerts", "over s", "p50 ms", "p99 ms", "worst ms", "sent again", "alerts kept", "incidents", "lost"]
     names = ("database", "alerts", "seconds", "p50", "p99", "worst", "again", "kept", "incidents", "lost")
     sys.stdout.write(table("alerts acknowledged", header, [[one[name] for name in names] for one in found]) + "\n")
-    sys.stdout.write(f"kept in {archive('inbound', found)}\n")
+    sys.stdout.write(f"kept in {archive('inbound', {'rows': found})}\n")
 
 
 def measure(url: str, sent: Stream, seconds: float) -> dict[str, Any]:
@@ -94,10 +94,8 @@ def counted(store: Any, sent: Stream) -> dict[str, int]:
 
 def serve(url: str, port: int) -> None:
     """The door and its workers, until the process is ended."""
-    import uvicorn
-
+    from agent.commands.serve import listen, serve_on
     from agent.domain.policy import Policy
-    from agent.doors.api.app import create_app
     from agent.doors.inbound import Workers
     from agent.pipeline import outside
     from agent.pipeline.services import Services
@@ -115,7 +113,8 @@ def serve(url: str, port: int) -> None:
         alerts_secrets=(SECRET,),
     )
     workers = Workers(services, outside.HANDLERS).start()
-    uvicorn.run(create_app(services, wake=workers.wake), host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    with listen("127.0.0.1", port) as listening:
+        serve_on(services, listening, wake=workers.wake)
 
 
 async def _send(address: str, bodies: list[bytes], seconds: float) -> tuple[list[float], int]:
