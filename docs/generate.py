@@ -109,6 +109,8 @@ Every route declares one rule; an application with a route that declares none do
 - *public*: everybody. *signed*: the handler checks a signature itself (Slack, alerts from outside, links in mails).
 - Who may see some models only gets 404 for a path that names another, and lists without it; the audit is 403.
 - Deciding takes the word of `approvals.yaml` beside the role; of high risk, a sign-in of the last ten minutes.
+- A sign-in of the last ten minutes is asked of a person also for adding and changing people, links for passwords, and
+  tokens with the scope `decide` or `admin`.
 - A browser's writes carry the token of its session (`csrf`, or the header `x-csrf-token`).
 
 What each kind of caller really gets, from anonymous to revoked, is a file that the tests compare with the running

@@ -11,7 +11,7 @@ from pathlib import Path
 
 REPORTS = Path(__file__).resolve().parents[1] / "agent" / "reports"
 OUT = REPORTS / "locale" / "watchkeeper.pot"
-TABLES = ("TITLES", "PARAMETERS")
+TABLES = ("TITLES", "PARAMETERS", "VERDICTS")
 """Texts that are chosen by a name and said later."""
 HEADER = """msgid ""
 msgstr ""

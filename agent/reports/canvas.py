@@ -59,10 +59,12 @@ def _svg_of(kind: type[Drawn], document: str, narrow: bool) -> str:
     drawn = kind.model_validate_json(document)
     with mpl.rc_context({**_STYLE, "svg.hashsalt": f"watchkeeper-{type(drawn).__name__}-{narrow}"}):
         figure = _figure(drawn, narrow)
-        for ground in (figure, *figure.axes):
-            ground.set_facecolor("none")
-        out = io.StringIO()  # by the canvas itself: `savefig` draws everything twice, first to lay it out
-        FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.set_facecolor("none")
+        for axes in figure.axes:
+            axes.set_facecolor("none")
+        out = io.StringIO()
+        canvas: Any = FigureCanvasSVG(figure)  # by itself: `savefig` draws everything twice, first to lay it out
+        canvas.print_svg(out, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _embeddable(out.getvalue(), drawn.alt)
 
 

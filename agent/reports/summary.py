@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from agent.domain.incident import IncidentState
 from agent.domain.wording import moment, names, shown, visible, words
+from agent.reports.judged import Outcome
+from agent.reports.language import count, say
+from agent.reports.phrases import ranged
 from agent.reports.shape import IncidentFacts, ProposalFacts
 from agent.reports.shape_period import PeriodFacts, Watched
 from agent.reports.timeline import noun
@@ -19,36 +22,49 @@ def incident_summary(facts: IncidentFacts) -> str:
 
 
 def _noticed(facts: IncidentFacts) -> str:
-    effect, name = facts.effect, facts.model.name
-    text = f"On {moment(facts.opened_at)} Watchkeeper opened an incident on {name}"
-    onset = facts.times.onset
+    name, opened, onset = facts.model.name, moment(facts.opened_at), facts.times.onset
     if onset is not None and onset < facts.opened_at and facts.took.detect is not None:
-        text += f", {facts.took.detect.text} after it began"
-    if effect and effect.before and effect.during:
-        before, during = shown(effect.before.value), shown(effect.during.value)
-        up = (effect.during.value or 0) > (effect.before.value or 0)
-        text += f"; {effect.name} ({effect.better} is better) "
-        if before == during or up != (effect.better == "lower"):
-            text += f"did not get worse: {before} before, {during} at worst"
-        else:
-            text += f"{'rose' if up else 'fell'} from {before} to {during} at worst"
-    elif effect is None:
-        text += "; there are no labelled rows to say how much worse the model became"
-    return text + "."
+        text = say(
+            "On {at} Watchkeeper opened an incident on {model}, {length} after it began",
+            at=opened, model=name, length=facts.took.detect.text,
+        )  # fmt: skip
+    else:
+        text = say("On {at} Watchkeeper opened an incident on {model}", at=opened, model=name)
+    return text + _harm(facts) + "."
+
+
+def _harm(facts: IncidentFacts) -> str:
+    """How much worse the model became, as the rest of a sentence."""
+    effect = facts.effect
+    if effect is None:
+        return say("; there are no labelled rows to say how much worse the model became")
+    if not effect.before or not effect.during:
+        return ""
+    lower = effect.better == "lower"
+    name = effect.name
+    metric = say("{metric} (lower is better)", metric=name) if lower else say("{metric} (higher is better)", metric=name)
+    values = {"metric": metric, "before": shown(effect.before.value), "during": shown(effect.during.value)}
+    rose = (effect.during.value or 0) > (effect.before.value or 0)
+    if values["before"] == values["during"] or rose != lower:
+        return say("; {metric} did not get worse: {before} before, {during} at worst", **values)
+    if rose:
+        return say("; {metric} rose from {before} to {during} at worst", **values)
+    return say("; {metric} fell from {before} to {during} at worst", **values)
 
 
 def _found(facts: IncidentFacts) -> str:
     diagnosis = facts.diagnosis
     if diagnosis is None or not diagnosis.causes:
-        return "It has not been diagnosed yet."
+        return say("It has not been diagnosed yet.")
     lead = diagnosis.causes[0]
-    where = f" in {names(lead.features)}" if lead.features else ""
+    where = say(" in {places}", places=names(lead.features)) if lead.features else ""
     where += f" ({visible(lead.segment, 80)})" if lead.segment else ""
     cited = f" [{', '.join(visible(e, 12) for e in lead.supports[:4])}]" if lead.supports else ""
-    meaning = f": {lead.meaning}" if lead.meaning else ""
+    meaning = f": {say(lead.meaning)}" if lead.meaning else ""
+    cause = f"{say(words(lead.cause))}{where} ({lead.percent} %){meaning}{cited}"
     if diagnosis.verdict == "ok" and diagnosis.escalated is False:
-        return f"The diagnosis: {words(lead.cause)}{where} ({lead.percent} %){meaning}{cited}."
-    return f"The most likely cause is {words(lead.cause)}{where} ({lead.percent} %){meaning}{cited}."
+        return say("The diagnosis: {cause}.", cause=cause)
+    return say("The most likely cause is {cause}.", cause=cause)
 
 
 def _decided(facts: IncidentFacts) -> list[str]:
@@ -56,48 +72,73 @@ def _decided(facts: IncidentFacts) -> list[str]:
         if facts.diagnosis is None:
             return []
         if facts.diagnosis.escalated:
-            return ["The evidence does not carry one action, so a person was asked to choose."]
+            return [say("The evidence does not carry one action, so a person was asked to choose.")]
         if facts.diagnosis.action in ("no_action", "wait_for_labels"):
-            return [f"Nothing was proposed: {_clause(facts.diagnosis.why) or words(facts.diagnosis.action)}."]
-        return ["Nothing has been proposed yet."]
+            why = _clause(facts.diagnosis.why) or say(words(facts.diagnosis.action))
+            return [say("Nothing was proposed: {why}.", why=why)]
+        return [say("Nothing has been proposed yet.")]
     told = [_decision(proposal) for proposal in facts.proposals[-2:]]
-    earlier = ["Earlier proposals came to nothing."] if len(facts.proposals) > len(told) else []
+    earlier = [say("Earlier proposals came to nothing.")] if len(facts.proposals) > len(told) else []
     unchanged = all(p.state in ("rejected", "expired", "superseded", "withdrawn") for p in facts.proposals)
-    return earlier + told + (["Nothing was changed."] if unchanged else [])
+    return earlier + told + ([say("Nothing was changed.")] if unchanged else [])
 
 
 def _decision(proposal: ProposalFacts) -> str:
-    what = f"A {noun(proposal.kind)} ({proposal.id}) was proposed"
+    what = say("A {kind} ({id}) was proposed", kind=noun(proposal.kind), id=proposal.id)
     yes = [visible(d.person, 60) for d in proposal.decisions if d.decision == "approve"]
     no = [d for d in proposal.decisions if d.decision == "reject"]
     if no:
-        return f"{what} and rejected by {visible(no[-1].person, 60)}: {_clause(no[-1].reason)}."
+        person, why = visible(no[-1].person, 60), _clause(no[-1].reason)
+        return say("{proposed} and rejected by {person}: {why}.", proposed=what, person=person, why=why)
     if proposal.state == "pending":
-        so_far = f", approved so far by {names(yes)}" if yes else ""
-        return f"{what} and waits for a decision until {moment(proposal.approve_by)}{so_far}."
-    if proposal.state in ("expired", "superseded", "withdrawn"):
-        ended = {"expired": "expired", "superseded": "was overtaken by events"}.get(proposal.state, "was withdrawn")
-        return f"{what} and {ended}: {_clause(proposal.reason) or 'no reason recorded'}."
-    text = f"{what} and approved by {names(yes) or 'nobody on record'}"
+        until = moment(proposal.approve_by)
+        text = say("{proposed} and waits for a decision until {at}", proposed=what, at=until)
+        return text + (say(", approved so far by {people}", people=names(yes)) if yes else "") + "."
+    why = _clause(proposal.reason) or say("no reason recorded")
+    match proposal.state:
+        case "expired":
+            return say("{proposed} and expired: {why}.", proposed=what, why=why)
+        case "superseded":
+            return say("{proposed} and was overtaken by events: {why}.", proposed=what, why=why)
+        case "withdrawn":
+            return say("{proposed} and was withdrawn: {why}.", proposed=what, why=why)
+    people = names(yes) or say("nobody on record")
+    return say("{proposed} and approved by {people}", proposed=what, people=people) + _carried_out(proposal)
+
+
+def _carried_out(proposal: ProposalFacts) -> str:
+    """Whether what was approved was done, as the rest of a sentence."""
     execution = proposal.execution
     if proposal.verification is not None and execution is not None:
-        return f"{text}; it was carried out" + (f" in {execution.took.text}." if execution.took else ".")
+        took = execution.took
+        return say("; it was carried out in {length}.", length=took.text) if took else say("; it was carried out.")
     if execution is not None and execution.error:
-        return f"{text}, but was not carried out: {_clause(execution.error)}."
-    return f"{text}; it has not been carried out yet."
+        return say(", but was not carried out: {why}.", why=_clause(execution.error))
+    return say("; it has not been carried out yet.")
 
 
 def _ended(facts: IncidentFacts) -> str:
     proposal = facts.proposal
     verification = proposal.verification if proposal else None
     if verification is not None and verification.verdict is None:
-        return f"Whether it helped is not known yet; the check is due by {moment(verification.due_at)}."
+        return say("Whether it helped is not known yet; the check is due by {at}.", at=moment(verification.due_at))
     text = _verdict(facts) if verification is not None else ""
-    if facts.state == IncidentState.RESOLVED:
-        since = f", {facts.took.recover.text} after it was detected" if facts.took.recover else ""
-        closed = f"The incident was closed on {moment(facts.resolved_at)}{since}."
-        return f"{text} {closed} {_still_beyond(facts)}".strip()
-    return f"{text} The incident is still open.".strip()
+    if facts.state != IncidentState.RESOLVED:
+        return f"{text} {say('The incident is still open.')}".strip()
+    closed = moment(facts.resolved_at)
+    if facts.took.recover:
+        length = facts.took.recover.text
+        ended = say("The incident was closed on {at}, {length} after it was detected.", at=closed, length=length)
+    else:
+        ended = say("The incident was closed on {at}.", at=closed)
+    return f"{text} {ended} {_still_beyond(facts)}".strip()
+
+
+VERDICTS = {
+    "succeeded": "It helped",
+    "failed": "It did not help",
+    "inconclusive": "Whether it helped could not be told",
+}
 
 
 def _verdict(facts: IncidentFacts) -> str:
@@ -105,20 +146,16 @@ def _verdict(facts: IncidentFacts) -> str:
     assert proposal is not None
     assert proposal.verification is not None
     verdict = proposal.verification.verdict or ""
-    lead = {
-        "succeeded": "It helped",
-        "failed": "It did not help",
-        "inconclusive": "Whether it helped could not be told",
-    }.get(verdict, words(verdict))
+    lead = say(VERDICTS.get(verdict, words(verdict)))
     if effect is None or effect.after is None:
         return f"{lead}: {_clause(proposal.verification.statement)}." if proposal.verification.statement else f"{lead}."
-    text = f"{lead}: {effect.name} is {shown(effect.after)}"
-    text += f" on {effect.n} later rows" if effect.n else ""
+    text = say("{verdict}: {metric} is {value}", verdict=lead, metric=effect.name, value=shown(effect.after))
+    text += say(" on {n} later rows", n=effect.n) if effect.n else ""
     if effect.do_nothing is not None:
-        text += f", where it would have been {shown(effect.do_nothing)} without the action"
+        text += say(", where it would have been {value} without the action", value=shown(effect.do_nothing))
     if effect.gain is not None and effect.gain_low is not None and effect.gain_high is not None:
-        interval = f"({shown(effect.gain_low)} to {shown(effect.gain_high)})"
-        text += f"; judged by the loss of each row, the gain is {shown(effect.gain)} {interval}"
+        gain = ranged(effect.gain, effect.gain_low, effect.gain_high)
+        text += say("; judged by the loss of each row, the gain is {gain}", gain=gain)
     return text + "."
 
 
@@ -128,54 +165,61 @@ def _still_beyond(facts: IncidentFacts) -> str:
     if facts.effect is None or last is None or last.status != "breach":
         return ""
     beyond = f"{facts.effect.name} {shown(last.value)}"
-    beyond += f", threshold {shown(last.threshold)}" if last.threshold is not None else ""
-    return f"At that time the latest look was still beyond its threshold ({beyond})."
+    beyond += say(", threshold {value}", value=shown(last.threshold)) if last.threshold is not None else ""
+    return say("At that time the latest look was still beyond its threshold ({beyond}).", beyond=beyond)
 
 
 def needs_you(facts: IncidentFacts) -> list[str]:
     """What a person has to do now; empty when nothing."""
     todo = [
-        f"Decide on {p.id} ({noun(p.kind)}) by {moment(p.approve_by)}: "
-        f"watchkeeper approve {p.id}, or reject it with a reason."
+        say(
+            "Decide on {id} ({kind}) by {at}: watchkeeper approve {id}, or reject it with a reason.",
+            id=p.id, kind=noun(p.kind), at=moment(p.approve_by),
+        )
         for p in facts.proposals
         if p.state == "pending"
-    ]
+    ]  # fmt: skip
     if facts.state == IncidentState.RESOLVED or todo:
         return todo
     if facts.diagnosis is not None and facts.diagnosis.escalated:
-        todo.append("Look at the evidence and choose: it does not carry one action.")
+        todo.append(say("Look at the evidence and choose: it does not carry one action."))
     latest = facts.proposals[-1] if facts.proposals else None
     if latest is not None and latest.state in ("failed", "inconclusive"):
-        todo.append(f"Look at {latest.id}: its {noun(latest.kind)} ended {latest.state}.")
+        ended = {"id": latest.id, "kind": noun(latest.kind), "state": say(latest.state)}
+        todo.append(say("Look at {id}: its {kind} ended {state}.", **ended))
     return todo
 
 
 def period_summary(facts: PeriodFacts) -> str:
     """What the watch saw, what happened, what waits."""
     counts = facts.counts
-    scope = visible(facts.model) if facts.model else _many(counts.models, "model")
-    looked = _many(counts.looks, "time")
-    text = f"From {moment(facts.start)} to {moment(facts.end)} Watchkeeper looked {looked} at {scope}."
+    scope = visible(facts.model) if facts.model else count("{n} model", "{n} models", counts.models)
+    looked = count("{n} time", "{n} times", counts.looks)
+    span = {"start": moment(facts.start), "end": moment(facts.end)}
+    text = say("From {start} to {end} Watchkeeper looked {times} at {scope}.", **span, times=looked, scope=scope)
     if counts.incidents:
-        text += f" Incidents in that time: {counts.incidents}, of which still open: {counts.open}."
+        opened = {"n": counts.incidents, "open": counts.open}
+        text += say(" Incidents in that time: {n}, of which still open: {open}.", **opened)
     elif counts.looks:
-        text += " There was no incident."
+        text += say(" There was no incident.")
     text += _judged(facts)
-    blind = [w.model.name for w in facts.models if w.latest is None]
     measured = [w for w in facts.models if w.latest is not None]
     worst = [w for w in measured if w.latest is not None and w.latest.status == "breach"]
     if worst:
-        text += f" Beyond the threshold at the last look: {names([w.model.name for w in worst])}."
+        beyond = names([w.model.name for w in worst])
+        text += say(" Beyond the threshold at the last look: {models}.", models=beyond)
     told = [*worst, *(w for w in measured if w not in worst)]
     text += "".join(f" {_trend(w)}" for w in told[:MOST_TOLD])
+    blind = [w.model.name for w in facts.models if w.latest is None]
     if blind:
-        text += f" Without a performance figure, so not known to be well: {names(blind)}."
+        text += say(" Without a performance figure, so not known to be well: {models}.", models=names(blind))
     if counts.waiting:
-        text += f" Waiting for a decision: {_many(counts.waiting, 'proposal')}."
+        queue = count("{n} proposal", "{n} proposals", counts.waiting)
+        text += say(" Waiting for a decision: {proposals}.", proposals=queue)
     else:
-        text += " Nothing waits for a decision."
+        text += say(" Nothing waits for a decision.")
     if facts.frozen:
-        text += f" The kill switch is on: {_clause(facts.frozen)}."
+        text += say(" The kill switch is on: {why}.", why=_clause(facts.frozen))
     return text
 
 
@@ -183,30 +227,33 @@ def _judged(facts: PeriodFacts) -> str:
     """What was carried out and judged: how many, the latest in words, and what it was worth."""
     if not facts.judged:
         return ""
-    last = facts.outcomes[-1]
-    text = f" Actions judged in that time: {facts.judged}, of which helped: {facts.helped}."
-    if last.after is not None:
-        text += f" The latest, a {noun(last.kind)} of {visible(last.model, 80)}"
-        text += f" approved by {names(last.decided_by)}" if last.decided_by else ""
-        text += f": {last.metric} {shown(last.after)}"
-        text += f", where it would have been {shown(last.do_nothing)} without it" if last.do_nothing is not None else ""
-        text += "."
+    judged = {"n": facts.judged, "helped": facts.helped}
+    text = say(" Actions judged in that time: {n}, of which helped: {helped}.", **judged) + _latest(facts.outcomes[-1])
     for worth in facts.worth:
-        text += f" Doing nothing would have cost {worth.currency} {shown(worth.amount)} more on the rows judged."
+        amount = f"{worth.currency} {shown(worth.amount)}"
+        text += say(" Doing nothing would have cost {amount} more on the rows judged.", amount=amount)
     return text
+
+
+def _latest(last: Outcome) -> str:
+    """The latest action and what it did; "" where nothing was measured after it."""
+    if last.after is None:
+        return ""
+    text = say(" The latest, a {kind} of {model}", kind=noun(last.kind), model=visible(last.model, 80))
+    text += say(" approved by {people}", people=names(last.decided_by)) if last.decided_by else ""
+    text += f": {last.metric} {shown(last.after)}"
+    if last.do_nothing is not None:
+        text += say(", where it would have been {value} without it", value=shown(last.do_nothing))
+    return text + "."
 
 
 def _trend(watched: Watched) -> str:
     latest = watched.latest
     assert latest is not None
-    text = f"{watched.model.name}: {watched.model.metric} {shown(latest.value)}"
-    if latest.low is not None and latest.high is not None:
-        text += f" ({shown(latest.low)} to {shown(latest.high)})"
-    return f"{text}, {watched.better} is better."
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+    value = f"{watched.model.name}: {watched.model.metric} {ranged(latest.value, latest.low, latest.high)}"
+    if watched.better == "lower":
+        return say("{value}, lower is better.", value=value)
+    return say("{value}, higher is better.", value=value)
 
 
 def _clause(text: str) -> str:
