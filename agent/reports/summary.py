@@ -42,7 +42,9 @@ def _harm(facts: IncidentFacts) -> str:
         return ""
     lower = effect.better == "lower"
     name = effect.name
-    metric = say("{metric} (lower is better)", metric=name) if lower else say("{metric} (higher is better)", metric=name)
+    metric = (
+        say("{metric} (lower is better)", metric=name) if lower else say("{metric} (higher is better)", metric=name)
+    )
     values = {"metric": metric, "before": shown(effect.before.value), "during": shown(effect.during.value)}
     rose = (effect.during.value or 0) > (effect.before.value or 0)
     if values["before"] == values["during"] or rose != lower:
