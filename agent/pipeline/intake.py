@@ -10,7 +10,6 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
@@ -89,37 +88,31 @@ class Intake:
 
     def _run(self) -> None:
         self._warm()
-        with contextlib.ExitStack() as held:
-            ended = holding = False
-            while not ended:
-                with contextlib.ExitStack() as turn:
-                    with self._collecting:
-                        try:
-                            first = self._waiting.get(timeout=self._moment if holding else None)
-                        except queue.Empty:
-                            held.close()  # nobody else came right after: now the work may go on
-                            holding = False
-                            continue
-                        if first is None:
-                            return
-                        if not holding:
-                            held.enter_context(self._expecting())
-                            holding = True
-                        self._linger(first)
-                        turn.enter_context(self._store.precedence.first())
-                        batch, ended = self._batch(first)  # when it is our turn: what came meanwhile goes with it
-                    known = self._keep(batch)
-                for row, future in known:
-                    self._compare(row, future)
-
-    @contextlib.contextmanager
-    def _expecting(self) -> Iterator[None]:
-        """While a crowd is coming, with gaps between them, who works steps aside."""
-        self._store.precedence.expect(1)
-        try:
-            yield
-        finally:
+        ended = crowd = False
+        while not ended:
+            with contextlib.ExitStack() as turn:
+                batch, ended = self._collect(turn, self._moment if crowd else None)
+                if crowd != bool(batch):  # while a crowd is coming, with gaps in it, who works steps aside
+                    crowd = not crowd
+                    self._store.precedence.expect(1 if crowd else -1)
+                known = self._keep(batch) if batch else []
+            for row, future in known:
+                self._compare(row, future)
+        if crowd:
             self._store.precedence.expect(-1)
+
+    def _collect(self, turn: contextlib.ExitStack, patience: float | None) -> tuple[list[Waiting], bool]:
+        """The next batch, when it is our turn at the database, and whether it is the last; none came in so long."""
+        with self._collecting:
+            try:
+                first = self._waiting.get(timeout=patience)
+            except queue.Empty:
+                return [], False
+            if first is None:
+                return [], True
+            self._linger(first)
+            turn.enter_context(self._store.precedence.first())
+            return self._batch(first)
 
     @property
     def _moment(self) -> float:
