@@ -40,6 +40,7 @@ def paths(served: Served) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(600)  # two dozen pages, light and dark, each with axe
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page(served: Served, paths: list[str], tab: Callable[..., Tab], width: int) -> None:
     """Each page is opened light, and turns dark as it does at sunset: colours are all that differs."""
