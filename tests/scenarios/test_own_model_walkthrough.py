@@ -57,7 +57,7 @@ def commands() -> list[str]:
     return [line for line in re.findall(r"^\$ (.+)$", HOW_TO, re.MULTILINE) if " ID" not in line]
 
 
-@pytest.mark.timeout(300)  # a dozen processes, each importing its libraries anew
+@pytest.mark.timeout(900)  # a dozen processes, each importing its libraries anew
 def test_every_command_of_the_how_to_works_in_its_order(workspace):
     folder, outputs = workspace, []
     environment = {name: value for name, value in os.environ.items() if name != "WATCHKEEPER_HOME"}
@@ -68,7 +68,7 @@ def test_every_command_of_the_how_to_works_in_its_order(workspace):
             continue
         assert program == "watchkeeper"
         done = subprocess.run(
-            [WATCHKEEPER, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+            [WATCHKEEPER, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=180
         )
         outputs.append((line, done.returncode, done.stdout + done.stderr))
     assert [output for output in outputs if output[1] != 0] == []
